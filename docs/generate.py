@@ -1,0 +1,128 @@
+"""Writes the parts of the documentation that follow from the program: `make docs`.
+
+    docs/reference/configuration.md   the table of settings
+    docs/reference/command-line.md    commands, arguments and exit codes
+    docs/*.md                         the lifecycle's diagram, between its two markers
+
+`--check` writes nothing and fails when something is out of date; the tests ask for it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import sys
+from typing import TYPE_CHECKING
+
+from s3_file_uploader import lifecycle
+from s3_file_uploader.cli.commands import COMMANDS
+from s3_file_uploader.cli.exit_codes import EXIT_CODE_TABLE
+from s3_file_uploader.cli.parser import PROGRAM, command_parser
+from s3_file_uploader.config import reference
+from s3_file_uploader.config.flags import FLAG_FIELDS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from s3_file_uploader.cli.commands import Command
+
+_DOCS = os.path.dirname(os.path.abspath(__file__))
+_DIAGRAM = re.compile(r"(<!-- lifecycle: .*? -->\n).*?(<!-- /lifecycle -->)", re.DOTALL)
+_SETTING_FLAGS = {each.flag for each in FLAG_FIELDS}
+
+_COMMAND_LINE = """\
+<!-- Written by `make docs` from cli/commands.py and the commands' arguments. -->
+
+# Command line
+
+`s3-file-uploader COMMAND --help` says the same in a terminal. Every setting is a flag too, of each command
+that says "settings" below: [configuration](configuration.md) lists them.
+"""
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Write the generated parts of the documentation.")
+    parser.add_argument(
+        "--check", action="store_true", help="write nothing; fail when something is out of date"
+    )
+    check = parser.parse_args().check
+    stale = [path for path, text in _pages() if _read(path) != text]
+    for path, text in _pages():
+        if path in stale and not check:
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            with open(path, "w", encoding="utf-8") as page:
+                page.write(text)
+    for path in stale:
+        print(f"{os.path.relpath(path, _DOCS)}: {'out of date; try `make docs`' if check else 'written'}")
+    return 1 if stale and check else 0
+
+
+def _pages() -> Iterator[tuple[str, str]]:
+    """Path and text of everything that is generated."""
+    yield os.path.join(_DOCS, "reference", "configuration.md"), reference.markdown()
+    yield os.path.join(_DOCS, "reference", "command-line.md"), _command_line()
+    for name in sorted(os.listdir(_DOCS)):
+        path = os.path.join(_DOCS, name)
+        if name.endswith(".md") and _DIAGRAM.search(_read(path)):
+            yield path, _DIAGRAM.sub(_with_diagram, _read(path))
+
+
+def _with_diagram(found: re.Match[str]) -> str:
+    return f"{found[1]}```mermaid\n{lifecycle.mermaid()}```\n{found[2]}"
+
+
+def _command_line() -> str:
+    codes = "".join(f"| {code:d} | {meaning} |\n" for code, meaning in EXIT_CODE_TABLE.items())
+    sections = "".join(_section(command) for command in COMMANDS.values())
+    return f"{_COMMAND_LINE}{sections}\n## Exit codes\n\n| code | meaning |\n|---|---|\n{codes}"
+
+
+def _section(command: Command) -> str:
+    examples = "\n".join(f"{PROGRAM} {example}" for example in command.examples)
+    usage = f"{PROGRAM} {command.name} {command.usage}".rstrip()
+    arguments = "".join(_rows(command_parser(command), ""))
+    return (
+        f"\n## {command.name}\n\n`{usage}`\n\n{command.description}\n"
+        + (f"\n{arguments}" if arguments else "")
+        + f"\n```sh\n{examples}\n```\n"
+    )
+
+
+def _rows(parser: argparse.ArgumentParser, before: str) -> Iterator[str]:
+    """One line for each argument; the flags of settings are one line together."""
+    has_settings = False
+    for action in parser._actions:  # noqa: SLF001 - argparse has no other way to be asked
+        if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001 - as above
+            for name, below in action.choices.items():
+                yield from _rows(below, f"{before}{name} ")
+        elif not _SETTING_FLAGS.isdisjoint(action.option_strings):
+            has_settings = True
+        elif action.help != argparse.SUPPRESS and not isinstance(action, argparse._HelpAction):  # noqa: SLF001
+            yield f"- {before}`{_spelling(action)}`: {_help(action)}\n"
+    if has_settings:
+        yield f"- {before}settings: a flag for each, see [configuration](configuration.md)\n"
+
+
+def _spelling(action: argparse.Action) -> str:
+    metavar = action.metavar if isinstance(action.metavar, str) else action.dest.upper()
+    words = ", ".join(action.option_strings)
+    if not words:
+        return metavar
+    return words if action.nargs == 0 else f"{words} {metavar}"
+
+
+def _help(action: argparse.Action) -> str:
+    return (action.help or "").replace("%%", "%").replace("%(default)s", str(action.default))
+
+
+def _read(path: str) -> str:
+    try:
+        with open(path, encoding="utf-8") as page:
+            return page.read()
+    except FileNotFoundError:
+        return ""
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,106 @@
+"""The progress of a drain: a bar on a terminal, a plain line now and then elsewhere.
+
+The one place that imports tqdm, and only where there is a terminal.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import io
+from typing import TYPE_CHECKING, Any, TextIO
+
+from s3_file_uploader.cli.presentation import duration, files, rate, size
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from s3_file_uploader.pipeline.progress import Progress
+
+__all__ = ["Bar", "BarredStream", "Lines", "plain_line"]
+
+_BAR_SECONDS = 0.2
+_LINE_SECONDS = 10.0
+
+
+class Bar:
+    """Files, bytes, rate and the time that is left, on one line of a terminal."""
+
+    def __init__(self, stream: TextIO) -> None:
+        from tqdm import tqdm  # noqa: PLC0415  # only on a terminal
+
+        self._tqdm: Any = tqdm
+        self._bar = tqdm(
+            total=0,
+            unit="B",
+            unit_scale=True,
+            file=stream,
+            dynamic_ncols=True,
+            leave=False,
+            bar_format="{desc} {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} {rate_fmt} {remaining} left",
+        )
+
+    async def watch(self, progress: Progress) -> None:
+        """Until cancelled."""
+        try:
+            while True:
+                self.show(progress)
+                await asyncio.sleep(_BAR_SECONDS)
+        finally:
+            self.show(progress)
+            self._bar.close()
+
+    def show(self, progress: Progress) -> None:
+        # What is sent again after a failure counts twice in bytes_sent, and never as more than there is.
+        sent = min(max(progress.bytes_sent, progress.bytes_done), progress.bytes_found)
+        self._bar.total = progress.bytes_found
+        self._bar.set_description_str(f"{progress.files_done}/{progress.files_found} files", refresh=False)
+        self._bar.update(sent - self._bar.n)
+        self._bar.refresh()
+
+    def write(self, text: str, stream: TextIO) -> None:
+        """Other text on the same terminal, above the bar."""
+        self._tqdm.write(text, file=stream, end="")
+
+
+class BarredStream(io.TextIOBase):
+    """A stream for the log that shares its terminal with a bar."""
+
+    def __init__(self, bar: Bar, stream: TextIO) -> None:
+        self._bar = bar
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        self._bar.write(text, self._stream)
+        return len(text)
+
+    def flush(self) -> None:
+        self._stream.flush()
+
+
+class Lines:
+    """The same for a file or a pipe: one line every few seconds."""
+
+    def __init__(self, stream: TextIO, clock: Callable[[], float]) -> None:
+        self._stream = stream
+        self._clock = clock
+
+    async def watch(self, progress: Progress) -> None:
+        """Until cancelled."""
+        started = self._clock()
+        while True:
+            await asyncio.sleep(_LINE_SECONDS)
+            self._stream.write(plain_line(progress, self._clock() - started) + "\n")
+            self._stream.flush()
+
+
+def plain_line(progress: Progress, seconds: float) -> str:
+    """`12 of 40 files, 1.2 MB of 4.0 MB, 120 kB/s, 23 s left`."""
+    left = progress.bytes_found - progress.bytes_done
+    parts = [
+        f"{progress.files_done} of {files(progress.files_found)}",
+        f"{size(progress.bytes_done)} of {size(progress.bytes_found)}",
+        rate(progress.bytes_done, seconds),
+    ]
+    if progress.bytes_done and left > 0:
+        parts.append(f"{duration(left * seconds / progress.bytes_done)} left")
+    return ", ".join(parts)

@@ -1,0 +1,160 @@
+"""What `run` and `drain` share: the uploader's life in this process, its signals, its control socket.
+
+Signal handlers only set flags. The first SIGTERM or SIGINT lets the uploader finish what it can in
+its few seconds; a second one ends the process at once, which loses nothing: a file is removed only
+after its proof is in the ledger.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from s3_file_uploader import __version__
+from s3_file_uploader.cli.remembered import remember
+from s3_file_uploader.control import decode_paths, serve
+from s3_file_uploader.errors import ConfigurationError
+from s3_file_uploader.ledger import Ledger
+from s3_file_uploader.pipeline.clock import Clock
+from s3_file_uploader.pipeline.uploader import Uploader
+from s3_file_uploader.source.lease import ignore_lease_signal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Iterator
+
+    from s3_file_uploader.config import Rule, Settings
+    from s3_file_uploader.pipeline.progress import Progress, Summary
+    from s3_file_uploader.transport.contract import Transport
+
+__all__ = ["Stop", "s3_transports", "upload"]
+
+
+class Stop:
+    """The signals that ask for the end. `signal_number` is the first one, 0 before."""
+
+    def __init__(self) -> None:
+        self.signal_number = 0
+        self._tell: Callable[[], object] | None = None
+
+    def heard(self, number: int, _frame: object) -> None:
+        if self.signal_number:
+            os._exit(128 + number)
+        self.signal_number = number
+        if self._tell is not None:
+            self._tell()
+
+    def tell(self, stop: Callable[[], object]) -> None:
+        """Call `stop` at the first signal, or now where it has come already. Must wake the event loop."""
+        self._tell = stop
+        if self.signal_number:
+            stop()
+
+    @contextmanager
+    def listening(self) -> Iterator[Stop]:
+        before = {number: signal.signal(number, self.heard) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield self
+        finally:
+            for number, action in before.items():
+                signal.signal(number, action)
+
+
+def upload(
+    settings: Settings,
+    stop: Stop,
+    *,
+    until_done: bool,
+    include_active: bool = False,
+    watcher: Callable[[Progress], Coroutine[Any, Any, None]] | None = None,
+    transports: Callable[[Rule], Transport] | None = None,
+) -> Summary:
+    """Hold the ledger and run until stopped, or for a drain until all that can go has gone."""
+    ignore_lease_signal()
+    open_transport = transports or s3_transports(settings)
+    ledger = Ledger.open(settings.state_directory, settings.name)
+    try:
+        remember(ledger, settings)
+        clock = Clock()
+        uploader = Uploader(
+            settings,
+            ledger,
+            transports=open_transport,
+            until_done=until_done,
+            include_active=include_active,
+            clock=clock,
+        )
+        return asyncio.run(_life(uploader, clock, ledger.folder, stop, watcher))
+    finally:
+        ledger.close()
+
+
+async def _life(
+    uploader: Uploader,
+    clock: Clock,
+    folder: str,
+    stop: Stop,
+    watcher: Callable[[Progress], Coroutine[Any, Any, None]] | None,
+) -> Summary:
+    loop = asyncio.get_running_loop()
+    stop.tell(lambda: loop.call_soon_threadsafe(uploader.stop))
+    control = await serve(folder, _commands(uploader, clock))
+    watching = loop.create_task(watcher(uploader.progress)) if watcher is not None else None
+    try:
+        return await uploader.run()
+    finally:
+        await control.close()
+        if watching is not None:
+            watching.cancel()
+            await asyncio.gather(watching, return_exceptions=True)
+
+
+def _commands(uploader: Uploader, clock: Clock) -> dict[str, Callable[..., Any]]:
+    async def retry(paths: list[str] | None = None) -> dict[str, int]:
+        return {"files": await uploader.retry(None if paths is None else decode_paths(paths))}
+
+    def rescan() -> None:
+        uploader.rescan()
+
+    def status() -> dict[str, Any]:
+        progress = uploader.progress
+        return {
+            "now": clock.now(),
+            "pid": os.getpid(),
+            "version": __version__,
+            "in_flight": progress.in_flight,
+            "files_done": progress.files_done,
+            "bytes_done": progress.bytes_done,
+            "bytes_sent": progress.bytes_sent,
+        }
+
+    return {"retry": retry, "rescan": rescan, "status": status}
+
+
+def s3_transports(settings: Settings) -> Callable[[Rule], Transport]:
+    """Opens the transport of a rule; the limit of bandwidth is shared by all of them."""
+    for rule in settings.rules:
+        if rule.transport != "s3":
+            raise ConfigurationError(
+                f"rule {rule.name}: Transport {rule.transport} is not part of this version",
+                advice="Set Transport to s3.",
+            )
+    from s3_file_uploader.transport.s3 import Bandwidth, open_s3_transport  # noqa: PLC0415  # awscrt and ssl
+
+    bandwidth = None if settings.max_bandwidth is None else Bandwidth(settings.max_bandwidth)
+
+    def open_transport(rule: Rule) -> Transport:
+        return open_s3_transport(
+            bucket=rule.bucket_name,
+            region=rule.region,
+            endpoint_url=rule.endpoint_url,
+            path_style=rule.path_style,
+            ca_bundle=rule.ca_bundle,
+            profile=rule.profile,
+            concurrency=settings.concurrency,
+            bandwidth=bandwidth,
+        )
+
+    return open_transport

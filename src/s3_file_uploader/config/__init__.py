@@ -1,0 +1,25 @@
+"""Settings: Greengrass names, as in a recipe, a file or flags, and typed values, with their origin.
+
+| file | responsibility |
+|---|---|
+| `settings`, `declaration` | the one table: each setting's name, type, bounds, default and meaning |
+| `fields` | the table, row by row, and the conversion of one value |
+| `notation`, `units` | how each sort of value is written |
+| `document` | YAML and JSON files |
+| `arguments`, `environment` | SRC and DST; AWS's variables, profiles, folders |
+| `loading` | precedence, and all problems at once |
+| `completion`, `combinations` | what follows from other settings, and what does not go together |
+| `flags`, `json_schema`, `presentation`, `reference` | what else derives from the table |
+
+msgspec and PyYAML are imported below this package and nowhere else.
+"""
+
+from __future__ import annotations
+
+from s3_file_uploader.config.flags import add_flags, flags_given
+from s3_file_uploader.config.json_schema import schema
+from s3_file_uploader.config.loading import Loaded, load
+from s3_file_uploader.config.presentation import as_json, show
+from s3_file_uploader.config.settings import Rule, Settings
+
+__all__ = ["Loaded", "Rule", "Settings", "add_flags", "as_json", "flags_given", "load", "schema", "show"]

@@ -1,0 +1,222 @@
+"""What the disk shows, written into the ledger: new files, changed ones, and those that are gone."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from s3_file_uploader.ledger.endings import forget
+from s3_file_uploader.ledger.entry import ENTRY_COLUMNS, Entry, entry_of
+from s3_file_uploader.lifecycle import Event, State, follow
+from s3_file_uploader.model import Candidate, Evidence, Fingerprint
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from s3_file_uploader.ledger.ledger import Ledger
+
+__all__ = ["Sightings", "Sightseen"]
+
+_CHANGE = (
+    "UPDATE file SET state = ?, generation = generation + 1, device = ?, inode = ?, size = ?, mtime_ns = ?,"
+    " ctime_ns = ?, is_symlink = ?, evidence = ?, changed_at = ?, due_at = ?, claim_found = 0, reason = '', attempts = 0,"
+    " key = NULL,"
+    " checksum = NULL, etag = NULL, version_id = NULL, delivered_at_wall = NULL WHERE id = ?"
+)
+_INSERT = (
+    "INSERT INTO file (rule, folder, name, state, device, inode, size, mtime_ns, ctime_ns, is_symlink, evidence,"
+    " changed_at, due_at) VALUES (?, ?, ?, 'settling', ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+)
+# What waited for evidence is decided again at once.
+_EVIDENCE = (
+    "UPDATE file SET evidence = ?, due_at = CASE WHEN state = 'settling' THEN ? ELSE due_at END WHERE id = ?"
+)
+_PROVEN = frozenset({State.DELIVERED.value, State.RETAINED.value})
+
+
+@dataclass(slots=True)
+class Sightseen:
+    """What one batch of looks came to. `seen_ids` are the rows of files that were known before."""
+
+    seen_ids: list[int] = field(default_factory=list)
+    new: int = 0
+    changed: int = 0
+    to_hash_again: list[tuple[int, Candidate]] = field(default_factory=list)
+
+
+class Sightings:
+    """Sightings of candidates, compared with what the ledger has."""
+
+    def __init__(self, ledger: Ledger, wall: Callable[[], float] = time.time) -> None:
+        self._ledger = ledger
+        self._wall = wall
+
+    def observe(
+        self, rule: int, candidates: Sequence[Candidate], *, now: float, settle_seconds: float
+    ) -> Sightseen:
+        """Take in candidates that were just looked at. `now` is on the running clock."""
+        result = Sightseen()
+        by_folder: dict[tuple[bytes, bytes], list[Candidate]] = {}
+        for candidate in candidates:
+            by_folder.setdefault((candidate.folder, candidate.relative), []).append(candidate)
+        for (path, relative), group in by_folder.items():
+            folder = self._ledger.folder_id(rule, path, relative)
+            self._observe_folder(rule, folder, group, now, now + settle_seconds, result)
+        if result.new or result.changed:
+            self._ledger.remember_clock(now)
+        return result
+
+    def _observe_folder(
+        self, rule: int, folder: int, group: list[Candidate], now: float, due_at: float, result: Sightseen
+    ) -> None:
+        known = self._known(folder, group)
+        new: list[tuple[Any, ...]] = []
+        for candidate in group:
+            row = known.get(candidate.name)
+            if row is None:
+                new.append(_new_row(rule, folder, candidate, now, due_at))
+            else:
+                result.seen_ids.append(row[0])
+                self._compare(row, candidate, now, due_at, result)
+        execute_many = self._ledger.connection.executemany
+        execute_many(_INSERT, new)
+        result.new += len(new)
+        if new or result.changed:
+            self.release_held(folder, now)
+
+    def _known(self, folder: int, group: list[Candidate]) -> dict[bytes, tuple[Any, ...]]:
+        execute = self._ledger.connection.execute
+        if execute("SELECT 1 FROM file WHERE folder = ? LIMIT 1", (folder,)).fetchone() is None:
+            return {}
+        known: dict[bytes, tuple[Any, ...]] = {}
+        for start in range(0, len(group), 500):
+            names = [candidate.name for candidate in group[start : start + 500]]
+            marks = ",".join("?" * len(names))
+            for row in execute(
+                "SELECT id, name, state, device, inode, size, mtime_ns, ctime_ns, evidence FROM file"
+                f" WHERE folder = ? AND name IN ({marks})",  # only question marks are put in
+                (folder, *names),
+            ):
+                known[row[1]] = row
+        return known
+
+    def _compare(
+        self, row: tuple[Any, ...], candidate: Candidate, now: float, due_at: float, result: Sightseen
+    ) -> None:
+        was, seen = Fingerprint(*row[3:8]), candidate.fingerprint
+        if was == seen:
+            if candidate.evidence is not Evidence.NONE and row[8] != candidate.evidence.value:
+                self._ledger.connection.execute(_EVIDENCE, (candidate.evidence.value, now, row[0]))
+            return
+        if was.differs_only_in_device(seen):
+            if row[2] in _PROVEN:
+                result.to_hash_again.append((row[0], candidate))
+            else:
+                self.renumber_device(row[0], seen)
+            return
+        result.changed += 1
+        self.change(row[0], State(row[2]), candidate, now=now, due_at=due_at)
+
+    def change(self, file: int, state: State, candidate: Candidate, *, now: float, due_at: float) -> None:
+        """The content is another: all that was known of the old one is void, and it settles."""
+        seen = candidate.fingerprint
+        self._ledger.connection.execute(
+            _CHANGE,
+            (
+                follow(state, Event.CHANGED).value,
+                *(seen.device, seen.inode, seen.size, seen.mtime_ns, seen.ctime_ns),
+                int(candidate.is_symlink),
+                candidate.evidence.value,
+                now,
+                due_at,
+                file,
+            ),
+        )
+
+    def renumber_device(self, file: int, seen: Fingerprint) -> None:
+        """The same content on a disk that got another number."""
+        self._ledger.connection.execute("UPDATE file SET device = ? WHERE id = ?", (seen.device, file))
+
+    def release_held(self, folder: int, now: float) -> None:
+        """Something happened in a folder: whoever was held there is looked at again."""
+        self._ledger.connection.execute(
+            "UPDATE file SET due_at = ? WHERE folder = ? AND state = 'settling' AND due_at IS NULL",
+            (now, folder),
+        )
+
+    def release_rule(self, rule: int, now: float) -> None:
+        """Every held file of a rule is looked at again: at start, and where done markers come and go unseen."""
+        self._ledger.connection.execute(
+            "UPDATE file SET due_at = ? WHERE folder IN (SELECT id FROM folder WHERE rule = ?)"
+            " AND state = 'settling' AND due_at IS NULL",
+            (now, rule),
+        )
+
+    def distrust_watching(self, rule: int, now: float) -> None:
+        """Events were lost: what was watched from its first event no longer counts as such."""
+        self._ledger.connection.execute(
+            "UPDATE file SET evidence = 0, due_at = ? WHERE rule = ? AND state = 'settling' AND evidence <> 0",
+            (now, rule),
+        )
+
+    def highest_id(self) -> int:
+        return int(self._ledger.connection.execute("SELECT coalesce(max(id), 0) FROM file").fetchone()[0])
+
+    def numbers(self, rule: int, *, after: int, up_to: int, limit: int) -> list[int]:
+        """Row numbers of a rule with after < number <= up_to, in order, at most `limit`."""
+        return [
+            row[0]
+            for row in self._ledger.connection.execute(
+                "SELECT id FROM file WHERE id > ? AND id <= ? AND rule = ? ORDER BY id LIMIT ?",
+                (after, up_to, rule, limit),
+            )
+        ]
+
+    def entries(self, numbers: Sequence[int]) -> list[Entry]:
+        """The rows with these numbers, but for files that we are taking away ourselves."""
+        marks = ",".join("?" * len(numbers))
+        return [
+            entry_of(row)
+            for row in self._ledger.connection.execute(
+                f"SELECT {ENTRY_COLUMNS} FROM file JOIN folder ON folder.id = file.folder"  # noqa: S608  # our own names
+                f" WHERE file.id IN ({marks}) AND file.id NOT IN (SELECT file FROM intent)",
+                tuple(numbers),
+            )
+        ]
+
+    def find(self, rule: int, folder: bytes, names: Iterable[bytes]) -> list[Entry]:
+        """The rows of the named files of one folder."""
+        number = self._ledger.known_folder_id(rule, folder)
+        if number is None:
+            return []
+        found: list[Entry] = []
+        for name in names:
+            found += [
+                entry_of(row)
+                for row in self._ledger.connection.execute(
+                    f"SELECT {ENTRY_COLUMNS} FROM file JOIN folder ON folder.id = file.folder"  # noqa: S608  # as above
+                    " WHERE file.folder = ? AND file.name = ? AND file.id NOT IN (SELECT file FROM intent)",
+                    (number, name),
+                )
+            ]
+        return found
+
+    def gone(self, entries: Iterable[Entry], *, now: float, reason: str = "no longer in the folder") -> int:
+        """Somebody else took these files away: they have vanished, unless they changed since they were read."""
+        count = 0
+        for entry in entries:
+            state = follow(entry.state, Event.GONE)
+            count += forget(self._ledger, entry, state, reason, self._wall())
+            number = self._ledger.known_folder_id(entry.rule, entry.folder)
+            if number is not None:
+                self.release_held(number, now)
+        return count
+
+
+def _new_row(rule: int, folder: int, candidate: Candidate, now: float, due_at: float) -> tuple[Any, ...]:
+    seen = candidate.fingerprint
+    return (
+        *(rule, folder, candidate.name, seen.device, seen.inode, seen.size, seen.mtime_ns, seen.ctime_ns),
+        *(int(candidate.is_symlink), candidate.evidence.value, now, due_at),
+    )

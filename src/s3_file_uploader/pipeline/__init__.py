@@ -1,0 +1,20 @@
+"""The pipeline: wires source → ledger → transport → disposal.
+
+| file | responsibility |
+|---|---|
+| `uploader` | starts the loops, stops them cleanly |
+| `watching`, `reconcile` | a rule's folder and the ledger, kept equal |
+| `settling` | when files may go |
+| `feed`, `sending`, `gate`, `backoff` | claims, deliveries, how they ended, pauses |
+| `disposing`, `disposal`, `targets` | receipts, then removal |
+| `recovery`, `content` | what a crash or a reboot left |
+| `context`, `threads`, `clock`, `rules`, `progress`, `outcome` | what they share |
+"""
+
+from __future__ import annotations
+
+from s3_file_uploader.pipeline.clock import Clock
+from s3_file_uploader.pipeline.progress import Progress, Summary
+from s3_file_uploader.pipeline.uploader import Uploader
+
+__all__ = ["Clock", "Progress", "Summary", "Uploader"]

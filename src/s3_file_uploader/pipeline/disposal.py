@@ -1,0 +1,195 @@
+"""Disposing of delivered files in four steps, each in its own thread, so that one commit serves many files.
+
+    prepare   (the rule's disposing thread)  open, lease, is it still what was delivered?
+    commit    (the ledger's, durable)        the receipts, and an intent for each file to be moved
+    finish    (the rule's disposing thread)  hide, look again, remove or archive
+    record    (the ledger's)                 what came of each
+
+A crash between any two steps is put right by `Recovery` at the next start.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from s3_file_uploader.errors import DeliveryError, FileBusy, FileVanished, RemovalFailed, UploaderError
+from s3_file_uploader.ledger import Endings, Entry, Intent, Ledger
+from s3_file_uploader.lifecycle import Event, State
+from s3_file_uploader.model import Receipt, printable
+from s3_file_uploader.pipeline.backoff import backoff_seconds
+from s3_file_uploader.pipeline.targets import details_of, target_of
+from s3_file_uploader.source import archive, removal
+from s3_file_uploader.source.hidden import hidden_name
+from s3_file_uploader.source.removal import Conclusion, Outcome, Prepared
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from s3_file_uploader.pipeline.clock import Clock
+    from s3_file_uploader.pipeline.rules import ActiveRule
+    from s3_file_uploader.source.edge import Edge
+
+__all__ = ["Disposal", "Disposed", "Taken"]
+
+_FIRST_DELAY_SECONDS = 30.0  # a removal that failed is tried again slowly
+_LONGEST_DELAY_SECONDS = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A delivered file on its way out. `refusal` says why it was not even prepared."""
+
+    entry: Entry
+    receipt: Receipt | None = None  # None: it is in the ledger already
+    prepared: Prepared | None = None
+    refusal: UploaderError | None = None
+    intent: Intent | None = None
+    copied_to: bytes | None = None  # in the archive, on another file system
+
+
+@dataclass(frozen=True, slots=True)
+class Disposed:
+    """What came of one file: its state now, and for people why."""
+
+    entry: Entry
+    state: State
+    reason: str = ""
+    advice: str = ""
+    look_again: bool = False
+    left_hidden: int | None = None  # the intent of a file that could not get its name back
+
+
+class Disposal:
+    """The steps, over one ledger."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        rules: Sequence[ActiveRule],
+        edge: Edge,
+        clock: Clock,
+        random: Callable[[], float],
+    ) -> None:
+        self._tag = ledger.tag
+        self._endings = Endings(ledger, clock.wall)
+        self._rules = {rule.id: rule for rule in rules}
+        self._edge = edge
+        self._clock = clock
+        self._random = random
+
+    def prepare(self, taken: Iterable[Taken]) -> list[Taken]:
+        """Open what is to be removed. A file that cannot be is handed on with its refusal."""
+        return [self._prepare_one(one) for one in taken]
+
+    def _prepare_one(self, one: Taken) -> Taken:
+        rule = self._rules[one.entry.rule]
+        if rule.setting.after_upload == "keep":
+            return one
+        target = target_of(rule, one.entry)
+        try:
+            # Across file systems the archive gets a copy first, while the file still has its name.
+            target, copied_to = archive.copy_ahead(self._edge, target, hidden_name(self._tag, one.entry.id))
+            return replace(one, prepared=removal.prepare(self._edge, target), copied_to=copied_to)
+        except UploaderError as refusal:
+            return replace(one, refusal=refusal)
+
+    def commit(self, taken: Sequence[Taken]) -> list[Taken]:
+        """Receipts, and the intents of what was prepared. Files that changed meanwhile drop out. Commit durably."""
+        new = [(one.entry, one.receipt) for one in taken if one.receipt is not None]
+        proven = {entry.id for entry in self._endings.prove(new)}
+        return [self._commit_one(one) for one in taken if one.receipt is None or one.entry.id in proven]
+
+    def _commit_one(self, one: Taken) -> Taken:
+        entry = one.entry if one.receipt is None else proven_entry(one.entry, one.receipt)
+        if one.prepared is None:
+            return replace(one, entry=entry)
+        intent = self._endings.intend(
+            entry,
+            self._rules[entry.rule].name,
+            leased=one.prepared.leased,
+            details=details_of(one.prepared.intent(b"")),
+        )
+        return replace(one, entry=entry, intent=intent)
+
+    def finish(self, taken: Iterable[Taken]) -> list[tuple[Taken, Outcome | UploaderError | None]]:
+        """Hide, look again, remove or archive."""
+        return [(one, self._finish_one(one)) for one in taken]
+
+    def _finish_one(self, one: Taken) -> Outcome | UploaderError | None:
+        if one.prepared is None or one.intent is None:
+            return one.refusal
+        try:
+            return removal.finish(one.prepared, hidden_name(self._tag, one.intent.id))
+        except UploaderError as refusal:
+            return refusal
+
+    def record(self, finished: Iterable[tuple[Taken, Outcome | UploaderError | None]]) -> list[Disposed]:
+        """Write down what came of each."""
+        return [self._record_one(one, outcome) for one, outcome in finished]
+
+    def _record_one(self, one: Taken, outcome: Outcome | UploaderError | None) -> Disposed:
+        entry = one.entry
+        if outcome is None:
+            self._endings.retain(entry)
+            return Disposed(entry, State.RETAINED, "kept by AfterUpload")
+        if isinstance(outcome, Outcome):
+            if one.copied_to is not None and outcome.conclusion is Conclusion.REMOVED:
+                outcome = replace(outcome, kept_as=one.copied_to)
+            return self.conclude(entry, one.intent, outcome)
+        if one.intent is not None:
+            self._endings.drop_intents([one.intent.id])
+        return self._refused(entry, outcome)
+
+    def conclude(self, entry: Entry, intent: Intent | None, outcome: Outcome) -> Disposed:
+        """Write down how a removal ended, by now or by a recovery."""
+        if outcome.conclusion is Conclusion.LEFT_HIDDEN:
+            return Disposed(
+                entry,
+                State.DELIVERED,
+                outcome.reason,
+                "Move the newer file of its name away for a moment; the hidden one gets its name back by itself.",
+                left_hidden=None if intent is None else intent.id,
+            )
+        if intent is not None:
+            self._endings.drop_intents([intent.id])
+        if outcome.conclusion is Conclusion.UNDONE:
+            self._endings.unsettle(entry, now=self._clock.now())
+            return Disposed(entry, State.SETTLING, outcome.reason, look_again=True)
+        is_archived = outcome.kept_as is not None
+        event = Event.RETAINED if is_archived else Event.REMOVED
+        reason = (
+            f"archived as {printable(outcome.kept_as)}" if outcome.kept_as is not None else outcome.reason
+        )
+        self._endings.finish(entry, event, reason)
+        return Disposed(entry, State.RETAINED if is_archived else State.REMOVED, reason)
+
+    def _refused(self, entry: Entry, refusal: UploaderError) -> Disposed:
+        """It was not moved: changed or gone shows at the next look, the rest is tried again slowly."""
+        if isinstance(refusal, FileVanished):
+            return Disposed(entry, State.DELIVERED, str(refusal), look_again=True)
+        if isinstance(refusal, DeliveryError) and not isinstance(refusal, FileBusy):
+            self._endings.unsettle(entry, now=self._clock.now())
+            return Disposed(entry, State.SETTLING, str(refusal), look_again=True)
+        if isinstance(refusal, RemovalFailed) and refusal.fingerprint is not None:
+            self._endings.touch(entry, refusal.fingerprint.ctime_ns)
+        wait = backoff_seconds(
+            entry.attempts + 1,
+            first_seconds=_FIRST_DELAY_SECONDS,
+            longest_seconds=_LONGEST_DELAY_SECONDS,
+            random=lambda: 0.5 + self._random() / 2,
+        )
+        self._endings.delay_removal(entry, reason=str(refusal), due_at=self._clock.now() + wait)
+        return Disposed(entry, State.DELIVERED, str(refusal), refusal.advice)
+
+
+def proven_entry(entry: Entry, receipt: Receipt) -> Entry:
+    """The row as it is once the receipt is in it."""
+    return replace(
+        entry,
+        state=State.DELIVERED,
+        attempts=0,
+        checksum=receipt.checksum,
+        etag=receipt.etag,
+        version_id=receipt.version_id,
+    )

@@ -1,0 +1,153 @@
+"""Carries delivered files through their disposal: the four steps of `Disposal`, each in its thread.
+
+Batches form by themselves: whatever was delivered while a batch is under way makes the next one, so
+the slower the disk's fsync, the more files share it. A few batches are under way at once.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from s3_file_uploader.ledger import Entry, Queue
+from s3_file_uploader.lifecycle import State
+from s3_file_uploader.observe.log import log
+from s3_file_uploader.pipeline.disposal import Disposal, Disposed, Taken
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from s3_file_uploader.model import Receipt
+    from s3_file_uploader.pipeline.context import Context
+    from s3_file_uploader.pipeline.rules import ActiveRule
+    from s3_file_uploader.pipeline.threads import Worker
+
+__all__ = ["Disposing"]
+
+_MOST_AT_ONCE = 2  # batches under way: one may wait for the ledger's fsync while the other unlinks
+_LARGEST_BATCH = 256
+
+
+class Disposing:
+    """Runs on the event loop; `workers` has a disposing thread for each rule."""
+
+    def __init__(
+        self,
+        context: Context,
+        disposal: Disposal,
+        workers: Mapping[int, Worker],
+        look_again: Callable[[ActiveRule, bytes, bytes], None],
+    ) -> None:
+        self._context = context
+        self._disposal = disposal
+        self._workers = workers
+        self._look_again = look_again
+        self._waiting: dict[int, list[Taken]] = {}
+        self._count = 0
+        self._under_way = {rule.id: 0 for rule in context.rules}
+        self._busy: set[int] = set()  # rows in the hands of a batch
+        self.left_hidden: set[int] = set()  # intents of files that could not get their name back
+
+    @property
+    def waiting(self) -> int:
+        """Files delivered, or being disposed of."""
+        return self._count
+
+    async def take(self, proven: Sequence[tuple[Entry, Receipt]]) -> None:
+        """Files whose receipts just came."""
+        self._add([Taken(entry, receipt) for entry, receipt in proven])
+
+    async def take_up(self, limit: int = 1000) -> int:
+        """Files that were delivered before, in an earlier run or with a removal that failed; returns how many."""
+        entries = await self._context.writer.awaited(Queue(self._context.ledger).delivered, limit)
+        fresh = [entry for entry in entries if entry.id not in self._busy and entry.rule in self._under_way]
+        self._add([Taken(entry) for entry in fresh])
+        return len(fresh)
+
+    def _add(self, taken: Sequence[Taken]) -> None:
+        for one in taken:
+            self._waiting.setdefault(one.entry.rule, []).append(one)
+            self._busy.add(one.entry.id)
+        self._count += len(taken)
+        for rule in list(self._waiting):
+            self._start(rule)
+
+    def _start(self, rule: int) -> None:
+        while self._under_way[rule] < _MOST_AT_ONCE and self._waiting.get(rule):
+            queue = self._waiting[rule]
+            batch, self._waiting[rule] = queue[:_LARGEST_BATCH], queue[_LARGEST_BATCH:]
+            self._under_way[rule] += 1
+            self._context.background(self._dispose(rule, batch))
+
+    async def _dispose(self, rule: int, batch: list[Taken]) -> None:
+        try:
+            await self._steps(rule, batch)
+        finally:
+            self._under_way[rule] -= 1
+            self._count -= len(batch)
+            self._busy.difference_update(one.entry.id for one in batch)
+            self._start(rule)
+            self._context.work.set()
+            self._context.due_changed.set()
+
+    async def _steps(self, rule: int, batch: list[Taken]) -> None:
+        worker, writer = self._workers[rule], self._context.writer
+        prepared = await worker.call(self._disposal.prepare, batch)
+        committed: list[Taken] = []
+        try:
+            committed = await writer.awaited(self._disposal.commit, prepared, durable=True)
+        finally:
+            # What dropped out, or could not be committed, is let go of: its lease may hold up a writer.
+            intended = {id(one.prepared) for one in committed}
+            dropped = [
+                one for one in prepared if one.prepared is not None and id(one.prepared) not in intended
+            ]
+            if dropped:
+                worker.submit(self._abandon, dropped)
+        for one in committed:
+            if one.receipt is not None:
+                self._tell_delivery(one)
+        finished = await worker.call(self._disposal.finish, committed)
+        for disposed in await writer.awaited(self._disposal.record, finished):
+            if disposed.left_hidden is not None:
+                self.left_hidden.add(disposed.left_hidden)
+            self.tell(disposed)
+
+    @staticmethod
+    def _abandon(dropped: Sequence[Taken]) -> None:
+        for one in dropped:
+            if one.prepared is not None:
+                one.prepared.close()
+
+    def _tell_delivery(self, one: Taken) -> None:
+        progress, entry, receipt = self._context.progress, one.entry, one.receipt
+        progress.files_done += 1
+        progress.bytes_done += entry.fingerprint.size
+        if receipt is not None:
+            log.info(
+                "delivered",
+                rule=self._context.rule(entry).name,
+                path=entry.path,
+                key=receipt.key,
+                size=receipt.size,
+                checksum=receipt.checksum,
+            )
+
+    def tell(self, disposed: Disposed) -> None:
+        """One line, and what follows from it."""
+        entry = disposed.entry
+        rule = self._context.rule(entry)
+        if disposed.look_again:
+            self._look_again(rule, entry.folder, entry.name)
+        if disposed.state is State.REMOVED:
+            self._context.progress.files_removed += 1
+            log.debug("removed", rule=rule.name, path=entry.path)
+        elif disposed.state is State.RETAINED:
+            log.debug("retained", rule=rule.name, path=entry.path, reason=disposed.reason)
+        elif disposed.state is State.DELIVERED and not disposed.look_again:
+            log.error(
+                "removal_failed",
+                rule=rule.name,
+                path=entry.path,
+                reason=disposed.reason,
+                advice=disposed.advice,
+            )

@@ -1,0 +1,251 @@
+"""Feeding the transports: claims what is ready, hands it over, and sorts out how it ended.
+
+One loop fills the gates' room with claims, oldest first and rule by rule in turn, so that a big or a
+failing file holds up nobody. Deliveries that ended are dealt with in batches, since each batch costs
+a commit: receipts go on to the disposal, failures back into the ledger.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+from typing import TYPE_CHECKING
+
+from s3_file_uploader.errors import DeliveryError, Interrupted, TransferFault
+from s3_file_uploader.ledger import Endings, Entry, Sightings
+from s3_file_uploader.lifecycle import State
+from s3_file_uploader.model import Checkpoint, Receipt
+from s3_file_uploader.observe.log import log
+from s3_file_uploader.pipeline.gate import Gate, Verdict
+from s3_file_uploader.pipeline.sending import Claim, Ended, Sending
+from s3_file_uploader.source.claim import ClaimedSource, Folders
+from s3_file_uploader.transport.contract import Delivery, Transport
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from s3_file_uploader.pipeline.context import Context
+    from s3_file_uploader.pipeline.disposing import Disposing
+    from s3_file_uploader.pipeline.rules import ActiveRule
+
+__all__ = ["Feed"]
+
+_SMALLEST_CLAIM = 16  # while others are in flight: a claim costs a transaction
+_MOST_UNDISPOSED = 2048  # receipts whose files are still to be removed, before claiming waits for the disk
+_REMINDER_SECONDS = 3600.0
+
+
+class Feed:
+    """Carries ready files to their transports. Runs on the event loop."""
+
+    def __init__(
+        self,
+        context: Context,
+        sending: Sending,
+        disposing: Disposing,
+        transports: Mapping[str, Transport],
+        look_again: Callable[[ActiveRule, bytes, bytes], None],
+    ) -> None:
+        self._context = context
+        self._sending = sending
+        self._disposing = disposing
+        self._transports = transports
+        self._look_again = look_again
+        self.folders = Folders(context.edge)
+        self._endings = Endings(context.ledger, context.clock.wall)
+        self._sightings = Sightings(context.ledger, context.clock.wall)
+        self._running: dict[int, asyncio.Future[Receipt]] = {}
+        self._ended: list[tuple[Claim, Receipt | BaseException]] = []
+        self._has_ended = asyncio.Event()
+        self._turn = 0
+        self._reminded: dict[str, float] = {}
+
+    @property
+    def in_flight(self) -> int:
+        return len(self._running) + len(self._ended)
+
+    async def run(self) -> None:
+        """Until cancelled: claim and hand over."""
+        context = self._context
+        while True:
+            context.work.clear()
+            if not context.is_stopping and not await self._fill():
+                await context.wait_for_work(self._next_probe_at())
+
+    async def _fill(self) -> int:
+        """Claim into the room there is; returns how many deliveries began."""
+        began = 0
+        rules = self._context.rules
+        self._turn += 1
+        for offset in range(len(rules)):
+            rule = rules[(self._turn + offset) % len(rules)]
+            room = self._room(self._context.gates[rule.destination])
+            if room:
+                began += await self._claim(rule, room)
+        return began
+
+    def _room(self, gate: Gate) -> int:
+        if self._disposing.waiting > _MOST_UNDISPOSED:
+            return 0
+        room = gate.admits(self._context.clock.now())
+        is_worth_it = room >= min(_SMALLEST_CLAIM, gate.limit // 2) or not gate.in_flight
+        return room if is_worth_it else 0
+
+    async def _claim(self, rule: ActiveRule, room: int) -> int:
+        gate = self._context.gates[rule.destination]
+        but_not = tuple(gate.suspects) if gate.suspects else ()
+        claims = await self._context.writer.awaited(partial(self._sending.claim, rule, room, but_not=but_not))
+        if not claims and but_not and gate.is_paused:
+            claims = await self._context.writer.awaited(partial(self._sending.claim, rule, room))
+        for claim in claims:
+            self._begin(rule, gate, claim)
+        return len(claims)
+
+    def _begin(self, rule: ActiveRule, gate: Gate, claim: Claim) -> None:
+        entry, setting = claim.entry, rule.setting
+        gate.begin(entry.id, self._context.clock.now())
+        source = ClaimedSource(
+            self._context.edge,
+            entry.folder,
+            rule.base,
+            entry.name,
+            entry.fingerprint,
+            setting.follow_symlinks,
+            claim.needs_proof,
+            self.folders,
+        )
+        delivery = Delivery(
+            entry.id,
+            source,
+            setting.bucket_name,
+            claim.key,
+            partial(self._save, entry),
+            claim.checkpoint,
+            self._context.progress.sent,
+        )
+        future = asyncio.ensure_future(self._transports[rule.destination].deliver(delivery))
+        self._running[entry.id] = future
+        self._context.progress.in_flight = len(self._running)
+        future.add_done_callback(partial(self._note_end, claim))
+        log.debug("sending", rule=rule.name, path=entry.path, key=claim.key, size=entry.fingerprint.size)
+
+    async def _save(self, entry: Entry, checkpoint: Checkpoint | None) -> None:
+        await self._context.writer.awaited(self._endings.save_checkpoint, entry, checkpoint, durable=True)
+
+    def _note_end(self, claim: Claim, future: asyncio.Future[Receipt]) -> None:
+        del self._running[claim.entry.id]
+        self._context.progress.in_flight = len(self._running)
+        if future.cancelled():
+            self._ended.append((claim, Interrupted("the delivery was stopped")))
+        else:
+            self._ended.append((claim, future.exception() or future.result()))
+        self._has_ended.set()
+
+    async def collect(self) -> None:
+        """Until cancelled: deal with what ended."""
+        while True:
+            await self._has_ended.wait()
+            await self.collect_now()
+
+    async def collect_now(self) -> None:
+        """Deal with all that has ended so far."""
+        self._has_ended.clear()
+        ended, self._ended = self._ended, []
+        proven: list[tuple[Entry, Receipt]] = []
+        failed: list[Ended] = []
+        for claim, result in ended:
+            if isinstance(result, Receipt):
+                self._succeed(claim.entry, proven, result)
+            else:
+                failed.append(self._fail(claim.entry, result))
+        self._context.work.set()
+        if proven:
+            await self._disposing.take(proven)
+        if failed:
+            await self._write_failures(failed)
+
+    def _succeed(self, entry: Entry, proven: list[tuple[Entry, Receipt]], receipt: Receipt) -> None:
+        rule = self._context.rule(entry)
+        gate = self._context.gates[rule.destination]
+        was_paused = gate.is_paused
+        guilty = gate.succeed(entry.id, self._context.clock.now())
+        proven.append((entry, receipt))
+        if was_paused:
+            self._context.note_pause(rule.destination, None)
+            self._reminded.pop(rule.destination, None)
+            log.info("resumed", rule=rule.name, bucket=rule.setting.bucket_name)
+        if guilty:
+            self._context.background(self._convict(guilty))
+
+    async def _convict(self, numbers: list[int]) -> None:
+        reason = "access denied, while other files of this destination go through"
+        parked = await self._context.writer.awaited(self._convict_now, numbers, reason)
+        for entry in parked:
+            self._context.progress.parked += 1
+            log.error("parked", rule=self._context.rule(entry).name, path=entry.path, reason=reason)
+
+    def _convict_now(self, numbers: list[int], reason: str) -> list[Entry]:
+        entries = [entry for entry in self._sightings.entries(numbers) if entry.state is State.READY]
+        self._endings.park(entries, reason)
+        return entries
+
+    def _fail(self, entry: Entry, error: BaseException) -> Ended:
+        if not isinstance(error, DeliveryError):
+            # A bug in a transport must not stop the daemon nor lose the file.
+            log.error("failed", path=entry.path, error=f"{type(error).__name__}: {error}")
+            error = TransferFault(f"unexpected {type(error).__name__}: {error}")
+        rule = self._context.rule(entry)
+        gate = self._context.gates[rule.destination]
+        was_paused = gate.is_paused
+        verdict = gate.fail(entry.id, error, self._context.clock.now())
+        if gate.is_paused:
+            self._tell_pause(rule, gate, was_paused=was_paused)
+        return Ended(entry, verdict, error)
+
+    def _tell_pause(self, rule: ActiveRule, gate: Gate, *, was_paused: bool) -> None:
+        """The change is told at once, and then once an hour that it lasts."""
+        self._context.note_pause(rule.destination, gate.reason)
+        now = self._context.clock.now()
+        if was_paused and now - self._reminded.get(rule.destination, now) < _REMINDER_SECONDS:
+            self._reminded.setdefault(rule.destination, now)
+            return
+        self._reminded[rule.destination] = now
+        tell = log.warning if gate.error is not None and gate.error.retryable else log.error
+        tell(
+            "paused", rule=rule.name, bucket=rule.setting.bucket_name, reason=gate.reason, advice=gate.advice
+        )
+
+    async def _write_failures(self, failed: list[Ended]) -> None:
+        for one in await self._context.writer.awaited(self._sending.judge, failed):
+            self._tell_failure(one)
+        self._context.work.set()
+        self._context.due_changed.set()
+
+    def _tell_failure(self, one: Ended) -> None:
+        rule = self._context.rule(one.entry)
+        if one.verdict in (Verdict.RESETTLE, Verdict.GONE):
+            self._look_again(rule, one.entry.folder, one.entry.name)
+        elif one.state is State.PARKED:
+            self._context.progress.parked += 1
+            log.error(
+                "parked", rule=rule.name, path=one.entry.path, reason=str(one.error), advice=one.error.advice
+            )
+        elif one.verdict in (Verdict.RETRY, Verdict.SUSPECT) and one.retry_at is not None:
+            self._context.progress.failures += 1
+            log.warning(
+                "retry",
+                rule=rule.name,
+                path=one.entry.path,
+                error=str(one.error),
+                attempt=one.entry.attempts + 1,
+                wait_seconds=round(one.retry_at - self._context.clock.now(), 1),
+            )
+
+    def _next_probe_at(self) -> float | None:
+        times = [at for gate in self._context.gates.values() if (at := gate.next_probe_at()) is not None]
+        return min(times, default=None)
+
+    def cancel_all(self) -> None:
+        """Ask every running delivery to stop and keep its checkpoint."""
+        for future in list(self._running.values()):
+            future.cancel()

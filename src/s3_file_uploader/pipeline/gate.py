@@ -1,0 +1,143 @@
+"""The gate before one destination: open, or paused with a reason; and the judgement of failures.
+
+An unreachable or misconfigured destination never burns a file's attempts: the gate closes, lets one
+real delivery through now and then as a probe, and opens at the first success. An access error that
+may concern one object makes that file a suspect: a delivery of another file, begun later, decides.
+If it succeeds, the suspect is guilty and parks; if it is denied too, the destination is at fault.
+
+Pure: time and randomness come in as parameters. One gate per destination; used from one thread.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from s3_file_uploader.errors import Concern, DeliveryError, FileBusy, FileChanged, FileVanished, Throttled
+from s3_file_uploader.pipeline.backoff import backoff_seconds
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["Gate", "Verdict"]
+
+_SUCCESSES_PER_STEP = 8  # how many successes allow one more file in flight after a slow-down
+
+
+class Verdict(Enum):
+    """What a failed delivery means for its file."""
+
+    RETURN = "return"  # not the file's fault: ready again at once, no attempt burned
+    RETRY = "retry"  # the file's turn comes again after a back-off; counts as an attempt
+    SUSPECT = "suspect"  # ready again later; another file will tell
+    RESETTLE = "resettle"  # changed or busy: not a failure
+    GONE = "gone"
+
+
+@dataclass(slots=True)
+class Gate:
+    """`limit` is how many files may be in flight; it halves when the store says slow down, and recovers."""
+
+    first_seconds: float
+    longest_seconds: float
+    random: Callable[[], float]
+    cap: int
+    limit: int = 0
+    reason: str = ""
+    advice: str = ""
+    error: DeliveryError | None = None
+    since: float = 0.0
+    probe_at: float = 0.0
+    failures: int = 0
+    last_success_at: float | None = None
+    suspects: dict[int, float] = field(default_factory=dict)  # file → when it was denied
+    _in_flight: dict[int, float] = field(default_factory=dict)  # file → when it began
+    _slowed_at: float = float("-inf")
+    _credit: int = 0
+
+    def __post_init__(self) -> None:
+        self.limit = self.limit or self.cap
+
+    @property
+    def is_paused(self) -> bool:
+        return bool(self.reason)
+
+    @property
+    def in_flight(self) -> int:
+        return len(self._in_flight)
+
+    def admits(self, now: float) -> int:
+        """How many more deliveries may begin now."""
+        if self.is_paused:
+            return 1 if now >= self.probe_at and not self._in_flight else 0
+        return max(0, self.limit - len(self._in_flight))
+
+    def begin(self, file: int, now: float) -> None:
+        self._in_flight[file] = now
+
+    def withdraw(self, file: int) -> None:
+        """A delivery ended without saying anything of the destination."""
+        self._in_flight.pop(file, None)
+
+    def succeed(self, file: int, now: float) -> list[int]:
+        """A receipt came. Returns the suspects that it convicts."""
+        began = self._in_flight.pop(file, now)
+        self.suspects.pop(file, None)
+        self.last_success_at = now
+        self.failures = 0
+        self.reason = self.advice = ""
+        self.error = None
+        self._credit += 1
+        if self._credit >= _SUCCESSES_PER_STEP and self.limit < self.cap:
+            self._credit = 0
+            self.limit += 1
+        guilty = [suspect for suspect, denied_at in self.suspects.items() if denied_at <= began]
+        for suspect in guilty:
+            del self.suspects[suspect]
+        return guilty
+
+    def fail(self, file: int, error: DeliveryError, now: float) -> Verdict:
+        """A delivery ended without a receipt; says what it means for its file, and closes the gate if need be."""
+        began = self._in_flight.pop(file, now)
+        if isinstance(error, (FileChanged, FileBusy)):
+            return Verdict.RESETTLE
+        if isinstance(error, FileVanished):
+            return Verdict.GONE
+        if error.concern is Concern.FILE:
+            return Verdict.RETRY
+        if error.concern is Concern.PROCESS:
+            return Verdict.RETURN
+        if error.concern is Concern.UNCERTAIN:
+            return self._deny(file, error, began, now)
+        self._close(error, began, now)
+        return Verdict.RETURN
+
+    def _deny(self, file: int, error: DeliveryError, began: float, now: float) -> Verdict:
+        others = [denied_at for suspect, denied_at in self.suspects.items() if suspect != file]
+        was_suspect = file in self.suspects
+        self.suspects[file] = now
+        if others or was_suspect or self.is_paused:
+            self._close(error, began, now)
+        return Verdict.SUSPECT
+
+    def _close(self, error: DeliveryError, began: float, now: float) -> None:
+        if isinstance(error, Throttled) and now > self._slowed_at + 1.0:
+            self._slowed_at = now
+            self.limit = max(1, self.limit // 2)
+        if self.is_paused and began < self.since:
+            return  # it began before the pause: the same trouble, told twice
+        if not self.is_paused:
+            self.since = now
+        self.failures += 1
+        self.reason, self.advice, self.error = str(error), error.advice, error
+        wait = backoff_seconds(
+            self.failures,
+            first_seconds=self.first_seconds,
+            longest_seconds=self.longest_seconds,
+            random=self.random,
+        )
+        self.probe_at = now + max(wait, error.retry_after_seconds)
+
+    def next_probe_at(self) -> float | None:
+        return self.probe_at if self.is_paused and not self._in_flight else None

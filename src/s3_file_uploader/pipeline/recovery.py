@@ -1,0 +1,127 @@
+"""What a dead process left behind, put right at start: removals cut short, and hidden files nobody explains."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from s3_file_uploader.errors import RemovalFailed
+from s3_file_uploader.ledger import Endings, Intent, Ledger, Queue
+from s3_file_uploader.model import Fingerprint
+from s3_file_uploader.observe.log import log
+from s3_file_uploader.pipeline.targets import intent_of
+from s3_file_uploader.source import recovery
+from s3_file_uploader.source.hidden import hidden_name
+from s3_file_uploader.source.removal import Conclusion, Outcome, Target
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+    from s3_file_uploader.pipeline.clock import Clock
+    from s3_file_uploader.pipeline.disposal import Disposal, Disposed
+    from s3_file_uploader.pipeline.reconcile import Writes
+    from s3_file_uploader.pipeline.rules import ActiveRule
+    from s3_file_uploader.source.edge import Edge
+
+__all__ = ["Recovery"]
+
+_OURS_AFTER_SECONDS = (
+    10.0  # a hidden file of this ledger without an intent, unchanged for so long, is put back
+)
+_FOREIGN_AFTER_SECONDS = (
+    3600.0  # one of another ledger, which may be at work: a removal takes it milliseconds
+)
+_MOST_ORPHANS = 10_000
+_UNKNOWN = Fingerprint(0, 0, 0, 0, 0)
+
+
+class Recovery:
+    """Blocks on disk and ledger; call it in a thread."""
+
+    def __init__(self, ledger: Ledger, writes: Writes, edge: Edge, disposal: Disposal, clock: Clock) -> None:
+        self._tag = ledger.tag
+        self._writes = writes
+        self._endings = Endings(ledger, clock.wall)
+        self._queue = Queue(ledger)
+        self._edge = edge
+        self._disposal = disposal
+        self._clock = clock
+        self._orphans: dict[tuple[bytes, bytes], float] = {}
+
+    def run(self) -> list[Disposed]:
+        """Finish or undo every removal that was under way; what was being sent is ready again."""
+        self._writes.write(self._queue.interrupt_all).result()
+        return self.conclude_intents()
+
+    def conclude_intents(self, only: Collection[int] | None = None) -> list[Disposed]:
+        """Each open intent once, or `only` these; those that must stay hidden are for a later call."""
+        concluded: list[Disposed] = []
+        for intent in self._writes.write(self._endings.intents).result():
+            if only is not None and intent.id not in only:
+                continue
+            try:
+                outcome = recovery.recover(self._edge, intent_of(intent, self._tag))
+            except RemovalFailed as refusal:  # its folder cannot be looked at now: tried again later
+                log.warning("removal_failed", path=intent.path, reason=str(refusal), advice=refusal.advice)
+                continue
+            disposed = self._writes.write(self._record, intent, outcome).result()
+            if disposed is not None:
+                concluded.append(disposed)
+        return concluded
+
+    def _record(self, intent: Intent, outcome: Outcome) -> Disposed | None:
+        entry = self._endings.delivered_entry(intent)
+        if entry is not None:
+            return self._disposal.conclude(entry, intent, outcome)
+        if outcome.conclusion is not Conclusion.LEFT_HIDDEN:
+            self._endings.drop_intents([intent.id])
+        return None
+
+    def adopt(
+        self, rule: ActiveRule, orphans: Sequence[tuple[bytes, bytes, bool]]
+    ) -> list[tuple[bytes, bytes]]:
+        """Put back hidden files whose intent is lost, under a name that the rule takes: (folder, new name).
+
+        They are found, sent and removed again like any other file. `orphans` are (folder, hidden name,
+        whether the tag is this ledger's), as one scan found them; each must be seen for a while first.
+        """
+        known = {
+            (intent.folder, hidden_name(self._tag, intent.id))
+            for intent in self._writes.write(self._endings.intents).result()
+        }
+        now = self._clock.now()
+        self._forget(rule, {(folder, name) for folder, name, _ in orphans})
+        adopted: list[tuple[bytes, bytes]] = []
+        for folder, name, is_ours in orphans[:_MOST_ORPHANS]:
+            if (folder, name) in known:
+                continue
+            seen_at = self._orphans.setdefault((folder, name), now)
+            if now - seen_at < (_OURS_AFTER_SECONDS if is_ours else _FOREIGN_AFTER_SECONDS):
+                continue
+            if (new_name := self._adopt_one(rule, folder, name)) is not None:
+                adopted.append((folder, new_name))
+        return adopted
+
+    def _adopt_one(self, rule: ActiveRule, folder: bytes, hidden: bytes) -> bytes | None:
+        new_name = rule.selection.name_for(
+            hidden[-16:].decode(), rule.selection.pattern.relative_folder(folder)
+        )
+        marker = rule.setting.done_marker.encode("utf-8", "surrogateescape")
+        target = Target(
+            folder=folder,
+            base=rule.base,
+            name=new_name,
+            fingerprint=_UNKNOWN,
+            marker=new_name + marker if marker else None,
+            follow_symlinks=rule.setting.follow_symlinks,
+        )
+        try:
+            outcome = recovery.adopt(self._edge, target, hidden)
+        except RemovalFailed as refusal:
+            log.warning("removal_failed", path=target.path, reason=str(refusal), advice=refusal.advice)
+            return None
+        return new_name if outcome.conclusion is Conclusion.UNDONE else None
+
+    def _forget(self, rule: ActiveRule, present: set[tuple[bytes, bytes]]) -> None:
+        base = rule.base
+        for place in [place for place in self._orphans if place[0].startswith(base) and place not in present]:
+            del self._orphans[place]

@@ -1,0 +1,176 @@
+"""Claiming ready files and judging how their deliveries ended. Runs in the ledger's thread; no disk, no network."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from s3_file_uploader.errors import DeliveryError, FileBusy, FileUnreadable
+from s3_file_uploader.keys import KeyProblem, object_key
+from s3_file_uploader.ledger import Endings, Entry, Ledger, Queue
+from s3_file_uploader.lifecycle import Event, State
+from s3_file_uploader.model import Checkpoint, printable
+from s3_file_uploader.pipeline.backoff import backoff_seconds
+from s3_file_uploader.pipeline.gate import Verdict
+from s3_file_uploader.pipeline.settling import ClaimFound, Settling
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from s3_file_uploader.pipeline.clock import Clock
+    from s3_file_uploader.pipeline.rules import ActiveRule
+
+__all__ = ["REFUSED_ATTEMPTS", "Claim", "Ended", "Sending"]
+
+REFUSED_ATTEMPTS = 5  # tries of what is refused, unless MaxAttempts says otherwise
+_UNREADABLE_FACTOR = 10.0  # a permission or a disk does not mend itself in a second
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A file to be sent now: its row is `sending`."""
+
+    entry: Entry
+    key: str
+    needs_proof: bool
+    checkpoint: Checkpoint | None
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A delivery that ended without a receipt, and what came of it (filled in by `judge`)."""
+
+    entry: Entry
+    verdict: Verdict
+    error: DeliveryError
+    state: State | None = None  # None: the file changed meanwhile and the answer was void
+    retry_at: float | None = None
+
+
+class Sending:
+    """Claims and judgements over one ledger. `environment` and `hostname` fill the placeholders of keys."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        rules: Sequence[ActiveRule],
+        settling: Settling,
+        clock: Clock,
+        *,
+        random: Callable[[], float],
+        environment: Mapping[str, str],
+        hostname: str,
+    ) -> None:
+        self._queue = Queue(ledger)
+        self._endings = Endings(ledger, clock.wall)
+        self._rules = {rule.id: rule for rule in rules}
+        self._settling = settling
+        self._clock = clock
+        self._random = random
+        self._environment = environment
+        self._hostname = hostname
+        buckets: dict[tuple[str, str], list[int]] = {}
+        for rule in rules:
+            buckets.setdefault((rule.setting.bucket_name, rule.setting.endpoint_url), []).append(rule.id)
+        self._sharers = {number: group for group in buckets.values() for number in group}
+        # One rule's files have names of their own; only rules that share a bucket can want one object name.
+        self._key_can_collide = {rule.id: len(self._sharers[rule.id]) > 1 for rule in rules}
+
+    def claim(self, rule: ActiveRule, limit: int, *, but_not: Sequence[int] = ()) -> list[Claim]:
+        """At most `limit` of the rule's oldest ready files. What turns out not to be ready settles or parks."""
+        claims: list[Claim] = []
+        taken: set[str] = set()
+        for ready in self._settling.second_look(self._queue.peek(rule.id, limit, but_not=but_not)):
+            key = self._key(rule, ready.entry, taken)
+            if key is None:
+                continue
+            taken.add(key)
+            sending = replace(ready.entry, state=State.SENDING, key=key)
+            claims.append(Claim(sending, key, ready.needs_proof, self._endings.checkpoint(ready.entry.id)))
+        self._queue.claim([(claim.entry, claim.key) for claim in claims])
+        return claims
+
+    def _key(self, rule: ActiveRule, entry: Entry, taken: set[str]) -> str | None:
+        """The file's object name; None when it cannot have one and was parked with the reason."""
+        key = entry.key
+        if key is None:
+            try:
+                key = object_key(
+                    rule.setting,
+                    relative=entry.relative,
+                    name=entry.name,
+                    mtime_ns=entry.fingerprint.mtime_ns,
+                    environment=self._environment,
+                    hostname=self._hostname,
+                )
+            except KeyProblem as problem:
+                self._endings.park([entry], str(problem))
+                return None
+        if self._key_can_collide[rule.id]:
+            other = self._queue.holder_of_key(self._sharers[rule.id], key, but_not=entry.id)
+            if key in taken or other is not None:
+                whose = printable(other.path) if other else "another file"
+                self._endings.park([entry], f"{whose} waits for the same object name {key}")
+                return None
+        return key
+
+    def judge(self, ended: Sequence[Ended]) -> list[Ended]:
+        """Write down how deliveries ended without a receipt; returns them with what came of each."""
+        return [self._judge_one(one) for one in ended]
+
+    def _judge_one(self, one: Ended) -> Ended:
+        entry, now = one.entry, self._clock.now()
+        if one.verdict in (Verdict.RESETTLE, Verdict.GONE):
+            # What it is now, or that it is gone, comes with the look at its path that follows.
+            if isinstance(one.error, FileBusy):
+                found = ClaimFound.WRITER if one.error.writer_seen else ClaimFound.NO_EVIDENCE
+                self._endings.note_claim(entry, found=found, now=now)
+                return self._postpone(one, Event.UNSETTLED, now)
+            return self._postpone(one, Event.UNSETTLED, now + self._rules[entry.rule].setting.settle_seconds)
+        if one.verdict is Verdict.RETURN:
+            return self._postpone(one, Event.INTERRUPTED, None)
+        if one.verdict is Verdict.SUSPECT:
+            return self._postpone(one, Event.FAILED, now + self._wait(entry, entry.attempts + 1, one.error))
+        attempts = entry.attempts + 1
+        most = self._rules[entry.rule].setting.max_attempts
+        if most is None and not one.error.retryable:
+            most = REFUSED_ATTEMPTS
+        if most is not None and attempts >= most:
+            return self._postpone(one, Event.REFUSED, None, attempts)
+        return self._postpone(one, Event.FAILED, now + self._wait(entry, attempts, one.error), attempts)
+
+    def _postpone(self, one: Ended, event: Event, due_at: float | None, attempts: int | None = None) -> Ended:
+        reason = "" if one.verdict is Verdict.RETURN else str(one.error)
+        done = self._endings.postpone(
+            one.entry,
+            event,
+            reason=reason,
+            due_at=due_at,
+            attempts=one.entry.attempts if attempts is None else attempts,
+        )
+        state = _AFTER[event] if done else None
+        return replace(one, state=state, retry_at=due_at)
+
+    def _wait(self, entry: Entry, failures: int, error: DeliveryError) -> float:
+        setting = self._rules[entry.rule].setting
+        factor = _UNREADABLE_FACTOR if isinstance(error, FileUnreadable) else 1.0
+        wait = backoff_seconds(
+            failures,
+            first_seconds=setting.retry_backoff_seconds * factor,
+            longest_seconds=setting.retry_backoff_max_seconds,
+            random=self._random,
+        )
+        return max(wait, error.retry_after_seconds)
+
+    def convict(self, numbers: Sequence[int], entries: Sequence[Entry], reason: str) -> int:
+        """Suspects whose destination served another file: it is they who are refused."""
+        wanted = set(numbers)
+        return self._endings.park([entry for entry in entries if entry.id in wanted], reason)
+
+
+_AFTER = {
+    Event.UNSETTLED: State.SETTLING,
+    Event.INTERRUPTED: State.READY,
+    Event.FAILED: State.READY,
+    Event.REFUSED: State.PARKED,
+}

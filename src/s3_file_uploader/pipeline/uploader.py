@@ -1,0 +1,293 @@
+"""The running uploader: wires source → ledger → transport → disposal, starts it, and stops it cleanly.
+
+The loops: each rule's `Watching` looks at the disk; `_settle` decides when files may go; the `Feed`
+carries them; `Disposing` removes them. They share the ledger and nothing else, and sleep until
+something happens: with S3 unreachable, or nothing to do, the process is idle.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import random as randomness
+import socket
+from typing import TYPE_CHECKING, Any
+
+from s3_file_uploader.ledger import Ledger, Queue, Settled, Sightings
+from s3_file_uploader.observe.log import log
+from s3_file_uploader.pipeline.clock import Clock
+from s3_file_uploader.pipeline.context import Context, wait_for
+from s3_file_uploader.pipeline.disposal import Disposal
+from s3_file_uploader.pipeline.disposing import Disposing
+from s3_file_uploader.pipeline.feed import Feed
+from s3_file_uploader.pipeline.gate import Gate
+from s3_file_uploader.pipeline.outcome import is_done, summarise
+from s3_file_uploader.pipeline.progress import Progress, Summary
+from s3_file_uploader.pipeline.recovery import Recovery
+from s3_file_uploader.pipeline.rules import ActiveRule, active_rules
+from s3_file_uploader.pipeline.sending import Sending
+from s3_file_uploader.pipeline.settling import Settling, look_at_markers
+from s3_file_uploader.pipeline.threads import LedgerThread, Worker
+from s3_file_uploader.pipeline.upkeep import Upkeep
+from s3_file_uploader.pipeline.watching import Watching
+from s3_file_uploader.source.edge import Edge
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Iterable, Mapping
+
+    from s3_file_uploader.config import Rule, Settings
+    from s3_file_uploader.errors import DeliveryError
+    from s3_file_uploader.transport.contract import Transport
+
+__all__ = ["DEFAULT_CONCURRENCY", "Uploader"]
+
+DEFAULT_CONCURRENCY = 32  # files in flight per destination, unless Concurrency says otherwise
+_GRACE_SECONDS = 5.0  # for what can still finish after a stop
+_GIVE_UP_SECONDS = 30.0  # a drain whose destination answers nothing for so long ends
+
+
+class Uploader:
+    """One configuration at work. `until_done`: a drain; `include_active`: the newest files go too."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        ledger: Ledger,
+        *,
+        transports: Callable[[Rule], Transport],
+        until_done: bool = False,
+        include_active: bool = False,
+        edge: Edge | None = None,
+        clock: Clock | None = None,
+        random: Callable[[], float] = randomness.random,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        self._settings = settings
+        self._ledger = ledger
+        self._open_transport = transports
+        self._until_done = until_done
+        self._include_active = include_active
+        self._edge = edge or Edge()
+        self._clock = clock or Clock()
+        self._random = random
+        self._environment = os.environ if environment is None else environment
+        self._stop = asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._context: Context | None = None
+        self._watchings: list[Watching] = []
+        self._told_held: set[tuple[str, str]] = set()
+        self.progress = Progress()
+
+    def stop(self) -> None:
+        """Stop taking work, let what can finish soon finish, save, and end `run`. From the loop's thread."""
+        self._stop.set()
+
+    async def run(self) -> Summary:
+        """Until stopped, or for a drain until everything that can go has gone."""
+        self._loop = asyncio.get_running_loop()
+        context = self._context = self._prepare()
+        transports = {
+            rule.destination: self._open_transport(rule.setting)
+            for rule in {rule.destination: rule for rule in context.rules}.values()
+        }
+        looking = {rule.id: Worker(f"look-{rule.name}") for rule in context.rules}
+        disposing_threads = {rule.id: Worker(f"dispose-{rule.name}") for rule in context.rules}
+        disposal = Disposal(self._ledger, context.rules, self._edge, self._clock, self._random)
+        disposing = Disposing(context, disposal, disposing_threads, self._look_again)
+        settling = Settling(self._ledger, context.rules, self._clock, include_active=self._include_active)
+        sending = Sending(
+            self._ledger,
+            context.rules,
+            settling,
+            self._clock,
+            random=self._random,
+            environment=self._environment,
+            hostname=socket.gethostname(),
+        )
+        feed = Feed(context, sending, disposing, transports, self._look_again)
+        recovery = Recovery(self._ledger, context.writer, self._edge, disposal, self._clock)
+        self._watchings = [Watching(context, rule, looking[rule.id], recovery) for rule in context.rules]
+        log.info("started", files=None, rule=", ".join(rule.name for rule in context.rules))
+        try:
+            for disposed in await Worker("recover").call(recovery.run):
+                log.info(
+                    "recovered", path=disposed.entry.path, state=disposed.state.value, reason=disposed.reason
+                )
+            await disposing.take_up()
+            loops = [watching.run() for watching in self._watchings]
+            loops += [
+                feed.run(),
+                feed.collect(),
+                self._settle(context, settling, disposing, looking),
+                Upkeep(context, disposing, recovery, feed).run(),
+            ]
+            unreachable = await self._until_end(context, feed, disposing, loops)
+        finally:
+            await self._close(context, feed, transports)
+        return await self._summary(context, unreachable)
+
+    def _prepare(self) -> Context:
+        ledger, settings = self._ledger, self._settings
+        self._clock.begin(ledger.running_clock_start())
+        with ledger.transaction():
+            ledger.register_rules([rule.name for rule in settings.rules])
+            for number in ledger.rule_ids.values():
+                Sightings(ledger).release_rule(number, self._clock.now())
+        rules = active_rules(settings, ledger.rule_ids)
+        cap = 4 * (settings.concurrency or DEFAULT_CONCURRENCY)
+        gates = {
+            rule.destination: Gate(
+                rule.setting.retry_backoff_seconds, rule.setting.retry_backoff_max_seconds, self._random, cap
+            )
+            for rule in rules
+        }
+        return Context(
+            settings, ledger, LedgerThread(ledger), self._edge, self._clock, rules, gates, self.progress
+        )
+
+    def _look_again(self, rule: ActiveRule, folder: bytes, name: bytes) -> None:
+        next(one for one in self._watchings if one.rule is rule).look_at(folder, name)
+
+    async def _settle(
+        self, context: Context, settling: Settling, disposing: Disposing, looking: Mapping[int, Worker]
+    ) -> None:
+        """Until cancelled: decide on files whose time has come."""
+        queue = Queue(self._ledger)
+        rules = {rule.id: rule for rule in context.rules}
+        while True:
+            context.due_changed.clear()
+            waiting = await context.writer.awaited(settling.waiting)
+            markers = {}
+            for number, entries in settling.needs_markers(waiting).items():
+                markers.update(
+                    await looking[number].call(look_at_markers, self._edge, rules[number], entries)
+                )
+            if waiting:
+                decisions = await context.writer.awaited(settling.decide, waiting, markers)
+                self._tell_held(context, decisions)
+            context.work.set()
+            await disposing.take_up()
+            due_at = await context.writer.awaited(queue.next_due)
+            pause = None if due_at is None else max(0.0, due_at - self._clock.now())
+            if not waiting:
+                await wait_for(context.due_changed, pause)
+
+    def _tell_held(self, context: Context, decisions: Iterable[Settled]) -> None:
+        """The first time that a rule holds files back, and why: whoever runs it on one file must be told."""
+        held: dict[tuple[str, str], int] = {}
+        for decision in decisions:
+            if not decision.is_ready and decision.due_at is None:
+                place = (context.rule(decision.entry).name, decision.reason)
+                held[place] = held.get(place, 0) + 1
+        for place, files in held.items():
+            tell = log.debug if place in self._told_held else log.info
+            self._told_held.add(place)
+            tell("held", rule=place[0], files=files, reason=place[1])
+
+    async def _until_end(
+        self, context: Context, feed: Feed, disposing: Disposing, loops: Iterable[Coroutine[Any, Any, None]]
+    ) -> DeliveryError | None:
+        tasks = [asyncio.ensure_future(loop) for loop in loops]
+        stopping = asyncio.ensure_future(self._stop.wait())
+        watching_done = (
+            asyncio.ensure_future(self._done(context, feed, disposing)) if self._until_done else None
+        )
+        endings: list[asyncio.Future[Any]] = [
+            task for task in (stopping, watching_done, context.broken) if task is not None
+        ]
+        try:
+            await asyncio.wait([*tasks, *endings], return_when=asyncio.FIRST_COMPLETED)
+            for task in [*tasks, context.broken]:
+                if task.done():
+                    task.result()
+            if watching_done is not None and watching_done.done():
+                return watching_done.result()
+            log.info("stopping")
+            context.is_stopping = True
+            await self._finish_what_can(feed, disposing)
+            return None
+        finally:
+            for task in [*tasks, *endings]:
+                task.cancel()
+            await asyncio.gather(*tasks, *endings, return_exceptions=True)
+
+    async def _finish_what_can(self, feed: Feed, disposing: Disposing) -> None:
+        deadline = self._clock.monotonic() + _GRACE_SECONDS
+        while (feed.in_flight or disposing.waiting) and self._clock.monotonic() < deadline:
+            await asyncio.sleep(0.02)
+
+    async def _done(self, context: Context, feed: Feed, disposing: Disposing) -> DeliveryError | None:
+        """For a drain: returns once nothing more can go, with the error of a destination that is given up."""
+        while True:
+            await asyncio.sleep(0.1)
+            for gate in context.gates.values():
+                if gate.is_paused and gate.error is not None:
+                    waited = self._clock.now() - gate.since
+                    if not gate.error.retryable or waited > _GIVE_UP_SECONDS:
+                        return gate.error
+            if (
+                len(self.progress.looked_at) < len(context.rules)
+                or feed.in_flight
+                or disposing.waiting
+                or context.has_background
+            ):
+                continue
+            if await context.writer.awaited(is_done, self._ledger, self._clock.now()):
+                return None
+
+    async def _close(self, context: Context, feed: Feed, transports: Mapping[str, Transport]) -> None:
+        context.is_stopping = True
+        feed.cancel_all()
+        for transport in transports.values():
+            await transport.close()
+        for watching in self._watchings:
+            watching.close()
+        await asyncio.sleep(0)
+        with contextlib.suppress(
+            Exception
+        ):  # the error that ends the run is already on its way to the caller
+            await feed.collect_now()
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(context.settle_background(), 2.0)
+
+    async def _summary(self, context: Context, unreachable: DeliveryError | None) -> Summary:
+        summary = await context.writer.awaited(summarise, self._ledger, self.progress, unreachable)
+        await context.writer.awaited(self._ledger.remember_clock, self._clock.now())
+        context.writer.stop()
+        log.info(
+            "stopped", delivered=summary.delivered, bytes=summary.delivered_bytes, removed=summary.removed
+        )
+        return summary
+
+    # Commands from outside, on the loop.
+
+    async def retry(self, paths: Iterable[bytes] | None) -> int:
+        """Release parked files and hasten retries: those named, or with None all; returns how many."""
+        context = self._context
+        if context is None:
+            return 0
+        count = await context.writer.awaited(release, self._ledger, paths, self._clock.now())
+        for gate in context.gates.values():
+            gate.probe_at = 0.0
+        context.work.set()
+        context.due_changed.set()
+        for path in paths or ():
+            log.info("released", path=path)
+        return count
+
+    def rescan(self) -> None:
+        """Look at everything now."""
+        for watching in self._watchings:
+            watching.rescan()
+
+
+def release(ledger: Ledger, paths: Iterable[bytes] | None, now: float) -> int:
+    """Parked files settle again and retries happen now: those of the paths, or with None all."""
+    wanted = None if paths is None else set(paths)
+    queue = Queue(ledger)
+
+    def is_wanted(entry: object) -> bool:
+        return wanted is None or getattr(entry, "path", b"") in wanted
+
+    return queue.release_parked(is_wanted, now) + queue.hasten_retries(is_wanted, now)

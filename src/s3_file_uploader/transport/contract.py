@@ -1,0 +1,92 @@
+"""The contract between the pipeline and whatever carries the bytes.
+
+A transport MUST
+- open the file only through `delivery.source.open()`, once per delivery, and read only from it;
+- call `check_unchanged()` on the open file before its first byte leaves and again after the far side
+  answered, before it believes a receipt;
+- return a receipt only when the far side has proved that it holds this very content;
+- raise a `DeliveryError` of the class that fits, and nothing else;
+- finish, with a receipt or an error, in bounded time without progress (its own deadlines);
+- leave no partial object visible under the key, at any time;
+- call `save` and wait for it before it leaves anything on the far side that must be found again
+  after a crash (an upload id), and hand back `None` to `save` when nothing is left there;
+- go on from `delivery.checkpoint` if there is one it can use, and ignore one it cannot;
+- use memory that does not grow with the size of a file.
+
+`deliver` is called on the pipeline's event loop, returns at once, and the awaitable it returns ends
+on that loop. Cancelling the awaitable asks the transport to stop and to keep the checkpoint.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from s3_file_uploader.model import Checkpoint, Fingerprint, Receipt
+
+__all__ = ["Delivery", "OpenFile", "Save", "Source", "Transport"]
+
+
+class OpenFile(Protocol):
+    """A file opened for one delivery. Used from one thread at a time."""
+
+    def fileno(self) -> int: ...
+
+    @property
+    def size(self) -> int:
+        """In bytes, as the ledger has it."""
+        ...
+
+    def check_unchanged(self) -> None:
+        """Raise FileChanged unless fstat equals what the ledger has."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class Source(Protocol):
+    """Where the bytes of a delivery come from; `open` may block on the disk, so call it off the loop."""
+
+    @property
+    def fingerprint(self) -> Fingerprint: ...
+
+    def open(self) -> OpenFile:
+        """Open relative to the folder, following no link; fstat equals the ledger.
+
+        Raises FileChanged, FileVanished, FileUnreadable, or FileBusy where somebody writes.
+        """
+        ...
+
+
+# Saves a checkpoint durably (None: nothing left to continue). Called on the pipeline's event loop.
+Save = Callable[["Checkpoint | None"], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Delivery:
+    """One file on its way to one object.
+
+    `progress` is called with the number of body bytes that left since the last call, from any thread.
+    """
+
+    id: int
+    source: Source
+    bucket: str
+    key: str
+    save: Save
+    checkpoint: Checkpoint | None = None
+    progress: Callable[[int], None] = field(default=lambda count: None)
+
+
+class Transport(Protocol):
+    """One way to one destination."""
+
+    def deliver(self, delivery: Delivery) -> Awaitable[Receipt]:
+        """Carry the file to its key and return the proof, or raise a DeliveryError."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of connections and threads; deliveries still running end with Interrupted."""
+        ...

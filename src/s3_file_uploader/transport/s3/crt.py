@@ -1,0 +1,109 @@
+"""The one place that imports awscrt: checksums, and AWS's standard chain of credentials.
+
+It adds nothing to either; when to ask for credentials again is decided in `credentials`. Each fetch
+builds its own event loop and lets it go: between fetches awscrt costs no thread, and a chain kept
+alive would hand out what it has cached even after the store called it expired.
+"""
+
+from __future__ import annotations
+
+import base64
+from concurrent.futures import TimeoutError as FutureTimeout
+from typing import TYPE_CHECKING, Any, Protocol
+
+from awscrt.auth import AwsCredentialsProvider
+from awscrt.checksums import (
+    combine_crc64nvme as _combine_crc64nvme,
+)
+from awscrt.checksums import crc32c as _crc32c
+from awscrt.checksums import crc64nvme as _crc64nvme
+from awscrt.exceptions import AwsCrtError
+from awscrt.io import (
+    ClientBootstrap,
+    DefaultHostResolver,
+    EventLoopGroup,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = [
+    "ChainError",
+    "combine_crc64nvme",
+    "crc32c",
+    "crc64nvme",
+    "encode_crc64",
+    "fetch_credentials",
+]
+
+
+class _Checksum(Protocol):
+    def __call__(self, data: bytes | bytearray | memoryview, previous: int = 0, /) -> int: ...
+
+
+# Bound once under typed names: a wrapper would cost more than the checksum of a small file.
+crc64nvme: _Checksum = _crc64nvme
+crc32c: _Checksum = _crc32c
+combine_crc64nvme: Callable[[int, int, int], int] = _combine_crc64nvme
+
+
+class ChainError(Exception):
+    """No provider of the chain gave credentials; the text is awscrt's, and holds no secret."""
+
+
+def encode_crc64(value: int) -> str:
+    """A CRC64 as S3 writes it in headers and answers: base64 of its eight bytes, big-endian."""
+    return base64.b64encode(value.to_bytes(8, "big")).decode("ascii")
+
+
+def fetch_credentials(profile: str, timeout_seconds: float) -> tuple[str, str, str | None, float | None]:
+    """Access key id, secret, token and expiry (epoch seconds) from the chain; blocks.
+
+    With a profile: from that profile alone. Raises ChainError.
+    """
+    group = EventLoopGroup(1)
+    bootstrap = ClientBootstrap(group, DefaultHostResolver(group, 1))
+    try:
+        found = _chain(profile, bootstrap).get_credentials().result(timeout_seconds)
+    except FutureTimeout:
+        raise ChainError(f"no answer within {timeout_seconds:g} s") from None
+    except AwsCrtError as error:
+        raise ChainError(f"{error.name}: {error.message}") from None
+    expiry = found.expiration
+    return (
+        found.access_key_id,
+        found.secret_access_key,
+        found.session_token or None,
+        expiry.timestamp() if expiry is not None else None,
+    )
+
+
+def _chain(profile: str, bootstrap: Any) -> Any:
+    """Awscrt's default chain, with the `credential_process` of a profile, which it leaves out.
+
+    Environment and profile stand before it a second time so that a process does not overtake them.
+    """
+    new = AwsCredentialsProvider
+    makers: list[Callable[[], Any]]
+    if profile:
+        makers = [
+            lambda: new.new_profile(bootstrap, profile_name=profile),
+            lambda: new.new_process(profile),
+        ]
+    else:
+        makers = [
+            new.new_environment,
+            lambda: new.new_profile(bootstrap),
+            new.new_process,
+            lambda: new.new_default_chain(bootstrap),
+        ]
+    providers = []
+    reasons = []
+    for make in makers:
+        try:
+            providers.append(make())
+        except RuntimeError as error:  # noqa: PERF203 - no such file, profile or key: at most four
+            reasons.append(str(error))
+    if not providers:
+        raise ChainError("; ".join(dict.fromkeys(reasons)))
+    return new.new_chain(providers)

@@ -1,0 +1,251 @@
+"""One thread that carries the files of one file system, and the way between it and asyncio.
+
+A hung disk stops its own engine and no other, and not the exit. Slots grow only while the engine
+would otherwise sleep with work waiting: a near store is kept busy by few connections, a far one gets
+up to the cap. Whatever crosses between the threads crosses in batches: one wake-up of the event loop
+resolves all deliveries that ended meanwhile.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import threading
+import time
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from s3_file_uploader.errors import DeliveryError, Interrupted, Refused
+from s3_file_uploader.transport.s3.exchange import BUFFER_BYTES
+from s3_file_uploader.transport.s3.multipart import PUT_LIMIT_BYTES, Multipart
+from s3_file_uploader.transport.s3.reactor import Reactor
+from s3_file_uploader.transport.s3.slots import Slots
+from s3_file_uploader.transport.s3.upload import put_whole
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from s3_file_uploader.model import Checkpoint, Receipt
+    from s3_file_uploader.transport.contract import Delivery
+    from s3_file_uploader.transport.s3.connection import Pool
+    from s3_file_uploader.transport.s3.reactor import Signal, Task
+    from s3_file_uploader.transport.s3.store import Store
+
+__all__ = ["Engine", "Route"]
+
+CLOSE_SECONDS = 5.0
+LONG_SLEEP_SECONDS = 0.002
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """What leads from an engine's reactor to the bucket."""
+
+    store: Store
+    pool: Pool
+
+
+if TYPE_CHECKING:
+    _ReceiptFuture = asyncio.Future[Receipt]
+else:
+    _ReceiptFuture = asyncio.Future
+
+
+class _Outcome(_ReceiptFuture):
+    """What `deliver` returns: cancelling it asks the engine to stop that delivery."""
+
+    stop: Callable[[], None] | None = None
+
+    def cancel(self, msg: Any | None = None) -> bool:
+        was_pending = super().cancel(msg)
+        if was_pending and self.stop is not None:
+            self.stop()
+        return was_pending
+
+
+class _Job:
+    """A delivery in the engine."""
+
+    __slots__ = ("delivery", "is_large", "is_stopped", "outcome", "task")
+
+    def __init__(self, delivery: Delivery, outcome: _Outcome) -> None:
+        self.delivery = delivery
+        self.outcome = outcome
+        self.is_large = delivery.source.fingerprint.size > PUT_LIMIT_BYTES
+        self.is_stopped = False
+        self.task: Task | None = None
+
+
+class Engine:
+    """`deliver` and `close` belong to the event loop's thread, everything else to the engine's own."""
+
+    def __init__(
+        self,
+        name: str,
+        loop: asyncio.AbstractEventLoop,
+        route: Callable[[Reactor, memoryview], Route],
+        *,
+        concurrency: int,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._loop = loop
+        self._reactor = Reactor(self._receive, self._rest, monotonic=monotonic)
+        self._buffer = memoryview(bytearray(BUFFER_BYTES))
+        self._route = route(self._reactor, self._buffer)
+        self._slots: Slots[_Job] = Slots(concurrency)
+        self._is_closing = False
+        self._ended: deque[tuple[_Outcome, Receipt | None, DeliveryError | None]] = deque()
+        self._is_told = False
+        self._unresolved: set[_Outcome] = set()
+        self._saves: set[asyncio.Task[None]] = set()
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._thread.start()
+
+    # -- in the event loop's thread
+
+    def deliver(self, delivery: Delivery) -> asyncio.Future[Receipt]:
+        outcome = _Outcome(loop=self._loop)
+        job = _Job(delivery, outcome)
+        outcome.stop = lambda: self._reactor.post(lambda: self._stop(job))
+        self._unresolved.add(outcome)
+        self._reactor.post(job)
+        return outcome
+
+    async def close(self) -> None:
+        """End what runs with Interrupted; a thread that hangs in the disk is left behind."""
+        self._reactor.post(self._begin_close)
+        until = self._loop.time() + CLOSE_SECONDS
+        while self._thread.is_alive() and self._loop.time() < until:
+            await asyncio.sleep(0.005)
+        self._resolve()
+        for outcome in list(self._unresolved):
+            self._settle(outcome, None, Interrupted("the disk did not answer before we had to stop"))
+
+    def _resolve(self) -> None:
+        self._is_told = False
+        ended = self._ended
+        while ended:
+            self._settle(*ended.popleft())
+
+    def _settle(self, outcome: _Outcome, receipt: Receipt | None, error: DeliveryError | None) -> None:
+        self._unresolved.discard(outcome)
+        outcome.stop = None
+        if outcome.done():
+            return
+        if error is not None:
+            outcome.set_exception(error)
+        elif receipt is not None:
+            outcome.set_result(receipt)
+
+    def _start_save(self, delivery: Delivery, checkpoint: Checkpoint | None, saved: Signal) -> None:
+        async def save() -> None:
+            failure: BaseException | None = None
+            try:
+                await delivery.save(checkpoint)
+            # Whatever the ledger fails with must reach the delivery that waits for it in another thread.
+            except BaseException as error:  # noqa: BLE001
+                failure = error
+            self._reactor.post(lambda: saved.set(failure))
+
+        task = self._loop.create_task(save())
+        self._saves.add(task)
+        task.add_done_callback(self._saves.discard)
+
+    # -- in the engine's thread
+
+    def _run(self) -> None:
+        try:
+            self._reactor.run(lambda: self._is_closing and not self._reactor.tasks)
+        finally:
+            self._route.pool.close()
+            self._rest()
+
+    def _receive(self, thing: Any) -> None:
+        if type(thing) is not _Job:
+            thing()
+        elif self._is_closing:
+            self._end(thing, None, Interrupted("shutting down"))
+        else:
+            self._slots.join(thing, is_large=thing.is_large)
+
+    def _rest(self) -> None:
+        """At the end of every turn: let the next ones start, and tell the loop who has ended."""
+        slots = self._slots
+        if slots.is_awaited:
+            if self._reactor.slept_seconds > LONG_SLEEP_SECONDS:
+                slots.grow()
+            while (job := slots.next()) is not None:
+                self._start(job)
+        if self._ended and not self._is_told:
+            self._is_told = True
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody listens any more
+                self._loop.call_soon_threadsafe(self._resolve)
+
+    def _start(self, job: _Job) -> None:
+        if job.is_stopped:
+            self._finish(job, None, Interrupted("stopped before it began"))
+            return
+        job.task = self._reactor.spawn(
+            self._carry(job.delivery), lambda receipt, error: self._finish(job, receipt, error)
+        )
+
+    def _finish(self, job: _Job, receipt: Receipt | None, error: BaseException | None) -> None:
+        self._slots.give_back(is_large=job.is_large)
+        self._end(job, receipt, error)
+
+    def _end(self, job: _Job, receipt: Receipt | None, error: BaseException | None) -> None:
+        job.task = None
+        if error is not None and not isinstance(error, DeliveryError):
+            error = _bug(error)
+        self._ended.append((job.outcome, receipt, error))
+
+    def _stop(self, job: _Job) -> None:
+        job.is_stopped = True
+        if job.task is not None:
+            self._reactor.cancel(job.task, Interrupted("stopped; what was saved is kept"))
+
+    def _begin_close(self) -> None:
+        self._is_closing = True
+        for job in self._slots.drain():
+            self._end(job, None, Interrupted("shutting down"))
+        for task in list(self._reactor.tasks):
+            self._reactor.cancel(task, Interrupted("shutting down; what was saved is kept"))
+
+    async def _carry(self, delivery: Delivery) -> Receipt:
+        file = delivery.source.open()
+        try:
+            store, reactor, buffer = self._route.store, self._reactor, self._buffer
+            if file.size <= PUT_LIMIT_BYTES and delivery.checkpoint is None:
+                return await put_whole(delivery, file, store=store, reactor=reactor, buffer=buffer)
+            upload = Multipart(
+                delivery, file, store=store, reactor=reactor, buffer=buffer, slots=self._slots, save=self._save
+            )
+            return await upload.run()
+        finally:
+            file.close()
+
+    async def _save(self, delivery: Delivery, checkpoint: Checkpoint | None) -> None:
+        """Have the pipeline save a checkpoint, over there on its loop, and wait until it is durable."""
+        saved = self._reactor.signal()
+        try:
+            self._loop.call_soon_threadsafe(self._start_save, delivery, checkpoint, saved)
+        except RuntimeError:
+            raise Interrupted("the program is ending") from None
+        failure = await saved.wait()
+        if failure is not None:
+            raise Interrupted(f"the checkpoint could not be saved: {failure}") from failure
+
+
+def _bug(error: BaseException) -> DeliveryError:
+    """Something we did not foresee: loud in the log, and the file is parked rather than tried for ever."""
+    _log.error("a delivery died of an error in this program", exc_info=error)
+    refused = Refused(
+        f"an error in this program: {type(error).__name__}: {error}",
+        advice="Please report it with the log's traceback; `s3-file-uploader retry FILE` tries again.",
+    )
+    refused.__cause__ = error
+    return refused

@@ -1,0 +1,314 @@
+"""One request and its answer on one connection: sends heads and bodies, and listens while it sends.
+
+It exists because the interesting faults live between the first byte of a body and the answer: a
+connection that was closed while idle, an early "no", a far side that stops reading. It signs nothing
+and judges no status. Bodies of files go through one buffer that all connections of an engine share,
+so memory does not grow with files, sizes or connections.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from s3_file_uploader.errors import FileChanged, FileUnreadable, TransferFault
+from s3_file_uploader.transport.s3.connection import ConnectionLost
+from s3_file_uploader.transport.s3.http1 import AnswerReader, Response
+from s3_file_uploader.transport.s3.reactor import READ, WRITE, NoProgress
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from s3_file_uploader.transport.contract import OpenFile
+    from s3_file_uploader.transport.s3.bandwidth import Bandwidth
+    from s3_file_uploader.transport.s3.connection import Connection, Deadlines, Pool
+    from s3_file_uploader.transport.s3.reactor import Reactor
+
+__all__ = ["BUFFER_BYTES", "Exchanger", "FileSlice", "read_into"]
+
+BUFFER_BYTES = 256 * 1024
+SMALLEST_STEP_BYTES = 32 * 1024  # two TLS records
+TURN_BYTES = 1024 * 1024  # after so much without blocking, the other uploads have their turn
+HELD_LIMIT_BYTES = 8 * 1024 * 1024  # of bodies in memory, all connections together
+EXPECT_ABOVE_BYTES = 1024 * 1024
+MISSED_PROCEEDS = 2  # after so many unanswered `Expect` in a row, this endpoint is not asked any more
+
+
+@dataclass(slots=True)
+class FileSlice:
+    """A part of a file as a body. `progress` is told each time bytes of it left.
+
+    `content` is the bytes themselves where they were read already; it is let go as soon as it can be.
+    """
+
+    file: OpenFile
+    offset: int
+    size: int
+    progress: Callable[[int], None]
+    content: bytes | None = None
+
+
+class Exchanger:
+    """Request in, answer out, for one engine and one endpoint."""
+
+    def __init__(
+        self,
+        reactor: Reactor,
+        pool: Pool,
+        *,
+        deadlines: Deadlines,
+        bandwidth: Bandwidth | None,
+        buffer: memoryview,
+    ) -> None:
+        self._reactor = reactor
+        self._pool = pool
+        self._deadlines = deadlines
+        self._bandwidth = bandwidth
+        self._buffer = buffer
+        self._held_bytes = 0
+        self._missed_proceeds = 0
+        self._sends_files = bandwidth is None
+
+    def expects(self, size: int) -> bool:
+        """Ask for `100 Continue` first: a "no" then costs one round trip instead of the whole body."""
+        return size > EXPECT_ABOVE_BYTES and self._missed_proceeds < MISSED_PROCEEDS
+
+    async def exchange(
+        self,
+        method: str,
+        head: bytes,
+        body: bytes | FileSlice,
+        *,
+        expects: bool = False,
+        seconds: float = 0.0,
+    ) -> Response:
+        """The answer to one request; TransferFault if the connection broke under it.
+
+        A connection that was idle may have been closed at any moment: if it dies before a byte of an
+        answer, the request is sent at once on a new one, which is no fault of anybody. `seconds` is how
+        long nothing may move.
+        """
+        seconds = seconds or self._deadlines.progress
+        must_be_new = False
+        while True:
+            connection = await self._pool.take(must_be_new=must_be_new)
+            reader = AnswerReader(method)
+            try:
+                response = await self._send(connection, reader, head, body, expects, seconds)
+                is_early = response is not None
+                if response is None:
+                    response = await self._answer(connection, reader, seconds)
+            except BaseException as error:
+                self._pool.discard(connection)
+                if isinstance(error, NoProgress):
+                    raise TransferFault(f"nothing moved for {seconds:g} seconds") from None
+                if not isinstance(error, ConnectionLost):
+                    raise
+                if not connection.is_reused or reader.has_begun:
+                    raise TransferFault(f"the connection broke: {error}") from None
+                must_be_new = True
+                continue
+            if response.keeps_alive and not is_early:
+                self._pool.give(connection)
+            else:
+                self._pool.discard(connection)
+            return response
+
+    async def _send(
+        self,
+        connection: Connection,
+        reader: AnswerReader,
+        head: bytes,
+        body: bytes | FileSlice,
+        expects: bool,
+        seconds: float,
+    ) -> Response | None:
+        """None once everything was sent; the answer, if it came before that and made the rest idle."""
+        content = body if isinstance(body, bytes) else self._content(body)
+        if content is None:
+            assert isinstance(body, FileSlice)
+            early = await self._push(connection, reader, head, seconds)
+            if early is None and expects:
+                early = await self._proceed(connection, reader)
+            return early or await self._send_file(connection, reader, body, seconds)
+        self._held_bytes += len(content)
+        try:
+            early = await self._push(connection, reader, head + content, seconds)
+        finally:
+            self._held_bytes -= len(content)
+        if early is None and isinstance(body, FileSlice):
+            body.progress(body.size)
+        return early
+
+    def _content(self, body: FileSlice) -> bytes | None:
+        """What is in memory already, unless it has to go in slices or too much is held as it is."""
+        content, body.content = body.content, None
+        if content is None or self._held_bytes + body.size > HELD_LIMIT_BYTES:
+            return None
+        if self._bandwidth is not None and body.size > self._bandwidth.slice_bytes:
+            return None
+        return content
+
+    async def _push(
+        self, connection: Connection, reader: AnswerReader, data: bytes, seconds: float
+    ) -> Response | None:
+        """Send bytes that are in memory."""
+        if self._bandwidth is not None:
+            await self._throttle(len(data))
+        view: bytes | memoryview = data
+        while True:
+            sent = self._offer(connection, reader, view)
+            if isinstance(sent, Response):
+                return sent
+            if sent == len(view):
+                return None
+            view = memoryview(view)[sent:]
+            mask = await self._reactor.wait(connection.channel, READ | WRITE, seconds)
+            if mask & READ:
+                response = self._listen(connection, reader)
+                if response is not None:
+                    return response
+
+    def _offer(self, connection: Connection, reader: AnswerReader, view: bytes | memoryview) -> int | Response:
+        """How much was taken; or the last words of a far side that has hung up."""
+        try:
+            return connection.send(view)
+        except ConnectionLost:
+            response = self._last_words(connection, reader)
+            if response is None:
+                raise
+            return response
+
+    async def _send_file(
+        self, connection: Connection, reader: AnswerReader, body: FileSlice, seconds: float
+    ) -> Response | None:
+        step, turn = BUFFER_BYTES, 0
+        offset, end = body.offset, body.offset + body.size
+        while offset < end:
+            size = min(step, end - offset)
+            if self._bandwidth is not None:
+                size = min(size, self._bandwidth.slice_bytes)
+                await self._throttle(size)
+            blocks = 0
+            left = size
+            while left:
+                sent = self._offer_file(connection, reader, body, offset, left)
+                if isinstance(sent, Response):
+                    return sent
+                left -= sent
+                offset += sent
+                turn += sent
+                if sent:
+                    body.progress(sent)
+                if left:
+                    blocks += 1
+                    turn = 0
+                    mask = await self._reactor.wait(connection.channel, READ | WRITE, seconds)
+                    if mask & READ:
+                        response = self._listen(connection, reader)
+                        if response is not None:
+                            return response
+            # A slow line takes little at a time: read little, as what was not taken is read again.
+            step = max(SMALLEST_STEP_BYTES, step // 2) if blocks > 1 else min(BUFFER_BYTES, step * 2)
+            if turn >= TURN_BYTES:
+                turn = 0
+                await self._reactor.pause()
+        return None
+
+    def _offer_file(
+        self, connection: Connection, reader: AnswerReader, body: FileSlice, offset: int, size: int
+    ) -> int | Response:
+        if self._sends_files and not connection.is_tls:
+            sent = self._sendfile(connection, reader, body, offset, size)
+            if sent is not None:
+                return sent
+        return self._offer(connection, reader, read_into(self._buffer, body.file, offset, size))
+
+    def _sendfile(
+        self, connection: Connection, reader: AnswerReader, body: FileSlice, offset: int, size: int
+    ) -> int | Response | None:
+        """None if this file system cannot do it."""
+        try:
+            sent = connection.send_file(body.file.fileno(), offset, size)
+        except OSError as error:
+            if error.errno in (errno.EPIPE, errno.ECONNRESET, errno.ETIMEDOUT, errno.EHOSTUNREACH):
+                response = self._last_words(connection, reader)
+                if response is None:
+                    raise ConnectionLost(error.strerror) from None
+                return response
+            # Not the socket's: let the ordinary read say what is wrong, if anything is.
+            self._sends_files = False
+            return None
+        if sent == 0:
+            raise _ended_early(body.file, offset)
+        return 0 if sent is None else sent
+
+    async def _proceed(self, connection: Connection, reader: AnswerReader) -> Response | None:
+        """Wait, not for long, for `100 Continue`; a final answer instead of it makes the body idle."""
+        while not reader.is_continued:
+            try:
+                await self._reactor.wait(connection.channel, READ, self._deadlines.proceed)
+            except NoProgress:
+                self._missed_proceeds += 1
+                return None
+            response = self._listen(connection, reader)
+            if response is not None:
+                return response
+        self._missed_proceeds = 0
+        return None
+
+    async def _answer(self, connection: Connection, reader: AnswerReader, seconds: float) -> Response:
+        while True:
+            await self._reactor.wait(connection.channel, READ, seconds)
+            response = self._listen(connection, reader)
+            if response is not None:
+                return response
+
+    def _listen(self, connection: Connection, reader: AnswerReader) -> Response | None:
+        """What arrived, if that completes the answer."""
+        data = connection.receive()
+        if data is None:
+            return None
+        if data:
+            return reader.feed(data)
+        if not reader.has_begun:
+            raise ConnectionLost("closed by the far side before it answered")
+        return reader.end()
+
+    def _last_words(self, connection: Connection, reader: AnswerReader) -> Response | None:
+        """A far side that refuses a body may answer and hang up: its reason may still be there to read."""
+        try:
+            while True:
+                data = connection.receive()
+                if not data:
+                    return reader.end() if data is not None and reader.has_begun else None
+                response = reader.feed(data)
+                if response is not None:
+                    return response
+        except ConnectionLost:
+            return None
+
+    async def _throttle(self, size: int) -> None:
+        assert self._bandwidth is not None
+        seconds = self._bandwidth.reserve(size, self._reactor.now)
+        if seconds > 0:
+            await self._reactor.sleep(seconds)
+
+
+def read_into(buffer: memoryview, file: OpenFile, offset: int, size: int) -> memoryview:
+    """The bytes of the file, in the shared buffer: valid until the next await."""
+    view = buffer[:size]
+    try:
+        got = os.preadv(file.fileno(), [view], offset)
+    except OSError as error:
+        raise FileUnreadable(f"the file cannot be read at byte {offset}: {error.strerror}") from error
+    if got != size:
+        raise _ended_early(file, offset + got)
+    return view
+
+
+def _ended_early(file: OpenFile, end: int) -> FileChanged:
+    file.check_unchanged()
+    return FileChanged(f"the file ends at byte {end}, not where it did")

@@ -1,0 +1,275 @@
+"""HTTP/1.1 as this program speaks it: one request head out, one answer in. Bytes only, no sockets.
+
+The reader is strict and bounded, because what it reads may come from anything that listens on a port:
+an answer it does not understand to the last byte is `NotHttp`, never a guess. It refuses
+bare line feeds, folded headers, contradicting lengths, codings other than chunked, and any head or
+body larger than S3 ever needs.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from s3_file_uploader.errors import TransferFault
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["AnswerReader", "NotHttp", "Response", "request_head"]
+
+HEAD_LIMIT_BYTES = 32 * 1024
+HEADER_LIMIT = 100
+BODY_LIMIT_BYTES = 4 * 1024 * 1024  # a page of ListParts is the largest thing that we ask for
+CHUNK_LINE_LIMIT_BYTES = 256
+INTERIM_LIMIT = 16  # 1xx answers before the real one
+
+_STATUS_LINE = re.compile(r"HTTP/1\.([01]) ([1-9][0-9][0-9])(?: [^\x00-\x08\x0a-\x1f\x7f]*)?")
+_HEADER = re.compile(r"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*((?:[^\x00-\x08\x0a-\x1f\x7f]*[^\x00-\x20\x7f])?)[ \t]*")
+_DIGITS = re.compile(r"[0-9]{1,18}")
+_CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\x00-\x08\x0a-\x1f\x7f]*)?")
+
+
+class NotHttp(TransferFault):
+    """What came is not an answer of HTTP/1.x, or larger than any that we ask for."""
+
+    advice = "Something else may listen on that port, or answer on the way: look at EndpointUrl and the proxy."
+
+
+class Response:
+    """One final answer. Header names are lower-case; a repeated header's values are joined by a comma."""
+
+    __slots__ = ("body", "headers", "keeps_alive", "status")
+
+    def __init__(self, status: int, headers: dict[str, str], body: bytes, *, keeps_alive: bool) -> None:
+        self.status = status
+        self.headers = headers
+        self.body = body
+        self.keeps_alive = keeps_alive
+
+    def __repr__(self) -> str:
+        return f"Response({self.status}, {len(self.body)} bytes)"
+
+
+def request_head(method: str, target: str, headers: Mapping[str, str]) -> bytes:
+    """The request line and headers, as sent. ValueError for what would break out of its line."""
+    lines = [f"{method} {target} HTTP/1.1"]
+    lines += [f"{name}: {value}" for name, value in headers.items()]
+    text = "\r\n".join(lines)
+    breaks = len(lines) - 1
+    if text.count("\n") != breaks or text.count("\r") != breaks or "\0" in text:
+        raise ValueError("a line break in a request head")
+    if " " in target or not text.isascii():
+        raise ValueError("a request head carries ASCII only, and no space in its target")
+    return f"{text}\r\n\r\n".encode("ascii")
+
+
+class AnswerReader:
+    """Feed it what arrives until it returns the answer; tell it when the connection ended.
+
+    `is_continued` turns true on a 100 Continue, `has_begun` on the first byte. One reader per request.
+    """
+
+    __slots__ = (
+        "_body",
+        "_body_size",
+        "_buffer",
+        "_chunk_left",
+        "_headers",
+        "_interim",
+        "_is_to_head",
+        "_keeps_alive",
+        "_mode",
+        "_status",
+        "_trailer_size",
+        "has_begun",
+        "is_continued",
+    )
+
+    def __init__(self, method: str = "PUT") -> None:
+        self._is_to_head = method == "HEAD"
+        self._buffer = b""
+        self._mode = _HEAD
+        self._interim = 0
+        self._body: list[bytes] = []
+        self._body_size = 0
+        self._chunk_left = 0
+        self._trailer_size = 0
+        self._status = 0
+        self._headers: dict[str, str] = {}
+        self._keeps_alive = False
+        self.has_begun = False
+        self.is_continued = False
+
+    def feed(self, data: bytes) -> Response | None:
+        """The answer, once its last byte is here."""
+        if data:
+            self.has_begun = True
+            self._buffer = self._buffer + data if self._buffer else data
+        while True:
+            mode = self._mode
+            if mode == _HEAD:
+                if not self._read_head():
+                    return None
+                continue
+            if mode == _SIZED:
+                return self._read_sized()
+            if mode == _UNTIL_CLOSE:
+                self._keep(self._buffer)
+                self._buffer = b""
+                return None
+            if not self._read_chunked():
+                return None
+            return self._answer()
+
+    def end(self) -> Response:
+        """The connection ended: the answer, if its end was to be told that way."""
+        if self._mode != _UNTIL_CLOSE:
+            raise NotHttp("the answer is not HTTP: the connection ended in the middle of an answer")
+        return self._answer()
+
+    def _answer(self) -> Response:
+        # Bytes after the answer belong to no request of ours: such a connection is not used again.
+        keeps_alive = self._keeps_alive and not self._buffer
+        return Response(self._status, self._headers, b"".join(self._body), keeps_alive=keeps_alive)
+
+    def _read_head(self) -> bool:
+        """True when a head was read, be it of an interim answer."""
+        end = self._buffer.find(b"\r\n\r\n")
+        if end < 0 or end > HEAD_LIMIT_BYTES:
+            if len(self._buffer) > HEAD_LIMIT_BYTES or not _may_begin(self._buffer):
+                raise NotHttp("the answer is not HTTP: no head of an HTTP answer")
+            return False
+        status, minor, headers = _parse_head(self._buffer[:end].decode("latin-1"))
+        self._buffer = self._buffer[end + 4 :]
+        if status < 200:  # noqa: PLR2004  (HTTP's own classes of status)
+            self._skip_interim(status)
+        else:
+            self._status, self._headers = status, headers
+            self._frame(minor)
+        return True
+
+    def _skip_interim(self, status: int) -> None:
+        self._interim += 1
+        if self._interim > INTERIM_LIMIT or status == 101:  # noqa: PLR2004
+            raise NotHttp(f"the answer is not HTTP: an interim answer {status} that was not asked for")
+        self.is_continued = self.is_continued or status == 100  # noqa: PLR2004
+
+    def _frame(self, minor: int) -> None:
+        """Decide, once the head is known, how the body ends and whether the connection lives on."""
+        headers = self._headers
+        tokens = headers.get("connection", "").lower().replace(" ", "").split(",")
+        self._keeps_alive = "close" not in tokens and (minor == 1 or "keep-alive" in tokens)
+        coding, length = headers.get("transfer-encoding"), headers.get("content-length")
+        if coding is not None and (coding.lower() != "chunked" or length is not None or minor == 0):
+            raise NotHttp("the answer is not HTTP: a transfer coding that cannot be trusted")
+        size = None if length is None else _length(length)
+        if self._is_to_head or self._status in (204, 304):
+            self._mode, self._chunk_left = _SIZED, 0
+        elif coding is not None:
+            self._mode = _CHUNK_LINE
+        elif size is not None:
+            if size > BODY_LIMIT_BYTES:
+                raise NotHttp(f"the answer is not HTTP: an answer of {size} bytes")
+            self._mode, self._chunk_left = _SIZED, size
+        else:
+            self._mode, self._keeps_alive = _UNTIL_CLOSE, False
+
+    def _read_sized(self) -> Response | None:
+        size = self._chunk_left
+        if len(self._buffer) < size:
+            return None
+        self._body.append(self._buffer[:size])
+        self._buffer = self._buffer[size:]
+        return self._answer()
+
+    def _read_chunked(self) -> bool:
+        """True when the last chunk and its trailers are here."""
+        while True:
+            if self._mode == _CHUNK_DATA:
+                if len(self._buffer) < self._chunk_left + 2:
+                    return False
+                self._read_chunk_data()
+                continue
+            line = self._line(HEAD_LIMIT_BYTES if self._mode == _TRAILERS else CHUNK_LINE_LIMIT_BYTES)
+            if line is None:
+                return False
+            if self._mode == _CHUNK_LINE:
+                self._begin_chunk(line)
+            elif not line:
+                return True
+            else:
+                self._check_trailer(line)
+
+    def _begin_chunk(self, line: bytes) -> None:
+        match = _CHUNK_SIZE.fullmatch(line)
+        if match is None:
+            raise NotHttp("the answer is not HTTP: a chunk without a size")
+        self._chunk_left = int(match[1], 16)
+        if self._body_size + self._chunk_left > BODY_LIMIT_BYTES:
+            raise NotHttp("the answer is not HTTP: an answer that is too long")
+        self._mode = _CHUNK_DATA if self._chunk_left else _TRAILERS
+
+    def _read_chunk_data(self) -> None:
+        left = self._chunk_left
+        if self._buffer[left : left + 2] != b"\r\n":
+            raise NotHttp("the answer is not HTTP: a chunk that is longer than its size")
+        self._keep(self._buffer[:left])
+        self._buffer = self._buffer[left + 2 :]
+        self._mode = _CHUNK_LINE
+
+    def _check_trailer(self, line: bytes) -> None:
+        self._trailer_size += len(line)
+        if self._trailer_size > HEAD_LIMIT_BYTES or not _HEADER.fullmatch(line.decode("latin-1")):
+            raise NotHttp("the answer is not HTTP: a trailer that is no header")
+
+    def _line(self, limit: int) -> bytes | None:
+        end = self._buffer.find(b"\r\n")
+        if end > limit or (end < 0 and len(self._buffer) > limit):
+            raise NotHttp("the answer is not HTTP: a line that is too long")
+        if end < 0:
+            return None
+        line = self._buffer[:end]
+        self._buffer = self._buffer[end + 2 :]
+        return line
+
+    def _keep(self, data: bytes) -> None:
+        self._body_size += len(data)
+        if self._body_size > BODY_LIMIT_BYTES:
+            raise NotHttp("the answer is not HTTP: an answer that is too long")
+        if data:
+            self._body.append(data)
+
+
+_HEAD, _SIZED, _UNTIL_CLOSE, _CHUNK_LINE, _CHUNK_DATA, _TRAILERS = range(6)
+
+
+def _may_begin(data: bytes) -> bool:
+    start = b"HTTP/1."
+    return data[: len(start)] == start[: len(data)]
+
+
+def _parse_head(text: str) -> tuple[int, int, dict[str, str]]:
+    lines = text.split("\r\n")
+    match = _STATUS_LINE.fullmatch(lines[0])
+    if match is None:
+        raise NotHttp("the answer is not HTTP: no status line of HTTP/1.x")
+    if len(lines) > HEADER_LIMIT + 1:
+        raise NotHttp("the answer is not HTTP: too many headers")
+    headers: dict[str, str] = {}
+    for line in lines[1:]:
+        found = _HEADER.fullmatch(line)
+        if found is None:
+            raise NotHttp("the answer is not HTTP: a line in the head that is no header")
+        name, value = found[1].lower(), found[2]
+        headers[name] = f"{headers[name]}, {value}" if name in headers else value
+    return int(match[2]), int(match[1]), headers
+
+
+def _length(text: str) -> int:
+    """Content-Length, which may be repeated as long as it says the same."""
+    values = {value.strip() for value in text.split(",")}
+    value = values.pop()
+    if values or not _DIGITS.fullmatch(value):
+        raise NotHttp("the answer is not HTTP: contradicting or senseless lengths")
+    return int(value)

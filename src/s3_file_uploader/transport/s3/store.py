@@ -1,0 +1,210 @@
+"""Signed requests to one bucket: knows the way there, the credentials and the store's clock.
+
+It tries a request again only where the first answer says exactly what was wrong and it can be put
+right on the spot: credentials that expired, a device whose clock is off. Everything else is raised as
+the error it stands for; when to try again is the pipeline's affair.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+
+from s3_file_uploader import __version__
+from s3_file_uploader.errors import AccessDenied
+from s3_file_uploader.transport.s3.faults import (
+    ClockSkewed,
+    CredentialsExpired,
+    CredentialsRefused,
+    Outage,
+    delivery_error,
+    server_seconds,
+)
+from s3_file_uploader.transport.s3.http1 import request_head
+from s3_file_uploader.transport.s3.sigv4 import EMPTY_SHA256, UNSIGNED_PAYLOAD, canonical_query
+from s3_file_uploader.transport.s3.xml import error_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from s3_file_uploader.errors import DeliveryError
+    from s3_file_uploader.transport.s3.connection import Deadlines
+    from s3_file_uploader.transport.s3.credentials import Credentials, CredentialSource
+    from s3_file_uploader.transport.s3.endpoint import Endpoint
+    from s3_file_uploader.transport.s3.exchange import Exchanger, FileSlice
+    from s3_file_uploader.transport.s3.http1 import Response
+    from s3_file_uploader.transport.s3.reactor import Reactor
+    from s3_file_uploader.transport.s3.sigv4 import Signer
+
+__all__ = ["Store", "StoreClock"]
+
+# Looked at often at first, as most providers answer in milliseconds, then more rarely.
+FIRST_LOOK_SECONDS = 0.005
+LAST_LOOK_SECONDS = 0.25
+# S3 refuses what is signed 15 minutes off; some stores call that a plain denial.
+SUSPICIOUS_SKEW_SECONDS = 300.0
+_USER_AGENT = f"s3-file-uploader/{__version__}"
+
+
+class StoreClock:
+    """The device's clock, put right by what the store says. Shared by the engines of a transport."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self.device = clock
+        self.offset_seconds = 0.0
+
+    def now(self) -> float:
+        return self.device() + self.offset_seconds
+
+
+class Store:
+    """One bucket at one endpoint, for one engine."""
+
+    def __init__(
+        self,
+        reactor: Reactor,
+        exchanger: Exchanger,
+        endpoint: Endpoint,
+        *,
+        signer: Signer,
+        credentials: CredentialSource,
+        clock: StoreClock,
+        deadlines: Deadlines,
+    ) -> None:
+        self._reactor = reactor
+        self._exchanger = exchanger
+        self._endpoint = endpoint
+        self._signer = signer
+        self._credentials = credentials
+        self._clock = clock
+        self._deadlines = deadlines
+        self._outage = Outage()
+        self.complete_seconds = deadlines.complete
+        # Over plain HTTP anybody on the way can change the bytes; over TLS a hash buys nothing.
+        self.signs_payload = not endpoint.tls and not endpoint.is_loopback
+
+    async def request(
+        self,
+        operation: str,
+        method: str,
+        key: str,
+        *,
+        query: tuple[tuple[str, str], ...] = (),
+        headers: Mapping[str, str] | None = None,
+        body: bytes | FileSlice = b"",
+        payload_hash: str = "",
+        seconds: float = 0.0,
+    ) -> Response:
+        """The answer, always a 2xx; DeliveryError otherwise."""
+        is_second = False
+        while True:
+            asked = await self._current_credentials()
+            response = await self._ask(method, key, query, headers, body, payload_hash, seconds, asked)
+            if 200 <= response.status < 300:  # noqa: PLR2004  (HTTP's own class of success)
+                self._outage.succeeded()
+                return response
+            error = delivery_error(
+                response.status,
+                error_of(response.body),
+                operation=operation,
+                bucket=self._endpoint.bucket,
+                key=key,
+                headers=response.headers,
+                now=self._clock.device(),
+            )
+            if is_second or not await self._is_put_right(error, response.headers, asked):
+                raise self._outage.judge(error, key)
+            is_second = True
+
+    async def _ask(
+        self,
+        method: str,
+        key: str,
+        query: tuple[tuple[str, str], ...],
+        headers: Mapping[str, str] | None,
+        body: bytes | FileSlice,
+        payload_hash: str,
+        seconds: float,
+        credentials: Credentials,
+    ) -> Response:
+        size = len(body) if isinstance(body, bytes) else body.size
+        fields = dict(headers) if headers else {}
+        fields["user-agent"] = _USER_AGENT
+        expects = False
+        if method in ("PUT", "POST"):
+            fields["content-length"] = str(size)
+            expects = self._exchanger.expects(size)
+            if expects:
+                fields["expect"] = "100-continue"
+        if not payload_hash:
+            payload_hash = self._payload_hash(body)
+        path = self._endpoint.target(key)
+        query_text = canonical_query(query) if query else ""
+        signed = self._signer.sign(
+            method,
+            self._endpoint.host_header,
+            path,
+            query_text,
+            fields,
+            credentials=credentials,
+            payload_hash=payload_hash,
+            now=self._clock.now(),
+        )
+        target = f"{path}?{query_text}" if query_text else path
+        head = request_head(method, target, signed)
+        return await self._exchanger.exchange(method, head, body, expects=expects, seconds=seconds)
+
+    def _payload_hash(self, body: bytes | FileSlice) -> str:
+        if not isinstance(body, bytes):
+            return UNSIGNED_PAYLOAD
+        return hashlib.sha256(body).hexdigest() if body else EMPTY_SHA256
+
+    async def _current_credentials(self) -> Credentials:
+        """What signs now; waits a bounded time for the first ones, unless it is known why there are none."""
+        credentials = self._credentials.current()
+        looks = self._looks() if credentials is None else iter(())
+        while credentials is None:
+            seconds = next(looks, 0.0)
+            if self._credentials.last_error or not seconds:
+                raise self._credentials.failure()
+            await self._reactor.sleep(seconds)
+            credentials = self._credentials.current()
+        return credentials
+
+    def _looks(self) -> Iterator[float]:
+        """Pauses between looks at the credentials, until it has been long enough."""
+        until = self._reactor.now + self._deadlines.credentials
+        pause = FIRST_LOOK_SECONDS
+        while self._reactor.now < until:
+            yield pause
+            pause = min(LAST_LOOK_SECONDS, pause * 2)
+
+    async def _renewed(self, reason: str, refused: Credentials) -> bool:
+        """True once there are other credentials than those that the store refused."""
+        if self._credentials.current() == refused:
+            self._credentials.refresh(reason)
+        for seconds in self._looks():
+            if not self._credentials.is_refreshing:
+                break
+            await self._reactor.sleep(seconds)
+        return self._credentials.current() != refused
+
+    async def _is_put_right(
+        self, error: DeliveryError, headers: Mapping[str, str], asked: Credentials
+    ) -> bool:
+        """Mend what this answer complains of; False if that is not ours to mend."""
+        if isinstance(error, CredentialsExpired | CredentialsRefused):
+            return await self._renewed(error.code, asked)
+        if isinstance(error, ClockSkewed):
+            return self._adopt(error.offset_seconds)
+        if isinstance(error, AccessDenied):
+            seen = server_seconds(headers)
+            if seen is not None and abs(seen - self._clock.now()) > SUSPICIOUS_SKEW_SECONDS:
+                return self._adopt(seen - self._clock.device())
+        return False
+
+    def _adopt(self, offset_seconds: float | None) -> bool:
+        if offset_seconds is None:
+            return False
+        self._clock.offset_seconds = offset_seconds
+        return True

@@ -1,0 +1,135 @@
+"""Straight to S3 as a transport: one engine per source file system, made when its first file comes.
+
+Everything shared between engines is here: the credentials, the clock as the store sees it, the limit
+of bandwidth. Nothing else is; engines do not know of each other, so that a disk that hangs holds up
+only its own files.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING
+
+from s3_file_uploader.errors import Interrupted
+from s3_file_uploader.transport.s3.bandwidth import Bandwidth
+from s3_file_uploader.transport.s3.connection import Deadlines, Pool, tls_context
+from s3_file_uploader.transport.s3.credentials import CredentialSource
+from s3_file_uploader.transport.s3.endpoint import Endpoint
+from s3_file_uploader.transport.s3.engine import Engine, Route
+from s3_file_uploader.transport.s3.exchange import Exchanger
+from s3_file_uploader.transport.s3.resolver import Resolver
+from s3_file_uploader.transport.s3.sigv4 import Signer
+from s3_file_uploader.transport.s3.store import Store, StoreClock
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from s3_file_uploader.model import Receipt
+    from s3_file_uploader.transport.contract import Delivery
+    from s3_file_uploader.transport.s3.reactor import Reactor
+
+__all__ = ["DEFAULT_CONCURRENCY", "MOST_ENGINES", "S3Transport", "open_s3_transport"]
+
+DEFAULT_CONCURRENCY = 64
+MOST_ENGINES = 8  # file systems beyond that share
+
+
+class S3Transport:
+    """Implements the contract of a transport. Used from one event loop."""
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        *,
+        credentials: CredentialSource,
+        concurrency: int = DEFAULT_CONCURRENCY,
+        bandwidth: Bandwidth | None = None,
+        deadlines: Deadlines | None = None,
+        clock: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._endpoint = endpoint
+        self._credentials = credentials
+        self._concurrency = concurrency
+        self._bandwidth = bandwidth
+        self._deadlines = deadlines or Deadlines()
+        self._clock = StoreClock(clock)
+        self._monotonic = monotonic
+        self._context = tls_context(endpoint.ca_bundle) if endpoint.tls else None
+        self._signer = Signer(endpoint.region)
+        self._resolver = Resolver(monotonic=monotonic)
+        self._engines: dict[int, Engine] = {}
+        self._is_closed = False
+
+    def deliver(self, delivery: Delivery) -> asyncio.Future[Receipt]:
+        if self._is_closed:
+            ended: asyncio.Future[Receipt] = asyncio.get_running_loop().create_future()
+            ended.set_exception(Interrupted("shutting down"))
+            return ended
+        return self._engine(delivery.source.fingerprint.device).deliver(delivery)
+
+    async def close(self) -> None:
+        self._is_closed = True
+        await asyncio.gather(*(engine.close() for engine in self._engines.values()))
+        self._engines.clear()
+        self._credentials.close()
+
+    def _engine(self, device: int) -> Engine:
+        engine = self._engines.get(device)
+        if engine is None:
+            if len(self._engines) >= MOST_ENGINES:
+                return self._engines[sorted(self._engines)[device % len(self._engines)]]
+            engine = self._engines[device] = Engine(
+                f"s3-engine-{len(self._engines)}",
+                asyncio.get_running_loop(),
+                self._route,
+                concurrency=self._concurrency,
+                monotonic=self._monotonic,
+            )
+        return engine
+
+    def _route(self, reactor: Reactor, buffer: memoryview) -> Route:
+        pool = Pool(
+            reactor,
+            self._endpoint,
+            resolver=self._resolver,
+            context=self._context,
+            deadlines=self._deadlines,
+        )
+        exchanger = Exchanger(
+            reactor, pool, deadlines=self._deadlines, bandwidth=self._bandwidth, buffer=buffer
+        )
+        store = Store(
+            reactor,
+            exchanger,
+            self._endpoint,
+            signer=self._signer,
+            credentials=self._credentials,
+            clock=self._clock,
+            deadlines=self._deadlines,
+        )
+        return Route(store, pool)
+
+
+def open_s3_transport(
+    *,
+    bucket: str,
+    region: str = "",
+    endpoint_url: str = "",
+    path_style: str | bool = "auto",
+    ca_bundle: str = "",
+    profile: str = "",
+    concurrency: int | None = None,
+    bandwidth: Bandwidth | None = None,
+) -> S3Transport:
+    """The transport of one rule, from its plain settings; ConfigurationError if they cannot work.
+
+    `bandwidth` is shared: make one for the whole process and hand it to every transport.
+    """
+    return S3Transport(
+        Endpoint.of(bucket, region, endpoint_url, path_style, ca_bundle),
+        credentials=CredentialSource(profile),
+        concurrency=concurrency or DEFAULT_CONCURRENCY,
+        bandwidth=bandwidth,
+    )

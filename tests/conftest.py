@@ -1,0 +1,49 @@
+"""Fixtures that any test may ask for. What is more than a fixture lives in tests/support/."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from support.seaweed import SeaweedFS
+
+_home = pytest.StashKey[str]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """No setting of whoever runs the tests may change an outcome: not their AWS, proxy or home."""
+    for name in list(os.environ):
+        if name.startswith(("AWS_", "XDG_")) or name.lower().endswith("_proxy"):
+            del os.environ[name]
+    config.stash[_home] = os.environ["HOME"] = tempfile.mkdtemp(prefix="s3-file-uploader-home-")
+    os.environ["AWS_EC2_METADATA_DISABLED"] = "true"
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    shutil.rmtree(config.stash[_home], ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def seaweed() -> Iterator[SeaweedFS]:
+    """A real S3 server; one for each pytest process, shared by all its tests."""
+    # Unit tests need neither the server nor botocore.
+    from support.seaweed import SeaweedFS
+
+    with SeaweedFS() as server:
+        yield server
+
+
+@pytest.fixture
+def bucket(seaweed: SeaweedFS) -> Iterator[str]:
+    """The name of an empty bucket on `seaweed`."""
+    from support.seaweed import fresh_bucket
+
+    with fresh_bucket(seaweed) as name:
+        yield name

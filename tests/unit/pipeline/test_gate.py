@@ -1,0 +1,136 @@
+"""The gate before a destination: pauses, probes, suspects, slowing down."""
+
+from __future__ import annotations
+
+import pytest
+
+from s3_file_uploader.errors import (
+    AccessDenied,
+    FileBusy,
+    FileChanged,
+    FileVanished,
+    Interrupted,
+    Misconfigured,
+    Refused,
+    Throttled,
+    TransferFault,
+    Unreachable,
+)
+from s3_file_uploader.pipeline.backoff import backoff_seconds
+from s3_file_uploader.pipeline.gate import Gate, Verdict
+
+
+def gate(cap: int = 8) -> Gate:
+    return Gate(first_seconds=1.0, longest_seconds=300.0, random=lambda: 0.5, cap=cap)
+
+
+@pytest.mark.parametrize(
+    ("error", "verdict"),
+    [
+        (TransferFault("x"), Verdict.RETRY),
+        (Refused("x"), Verdict.RETRY),
+        (FileChanged("x"), Verdict.RESETTLE),
+        (FileBusy("x", writer_seen=True), Verdict.RESETTLE),
+        (FileVanished("x"), Verdict.GONE),
+        (Interrupted("x"), Verdict.RETURN),
+        (Unreachable("x"), Verdict.RETURN),
+        (Misconfigured("x"), Verdict.RETURN),
+        (AccessDenied("x"), Verdict.SUSPECT),
+    ],
+)
+def test_each_error_has_its_verdict(error: Exception, verdict: Verdict) -> None:
+    one = gate()
+    one.begin(1, 0.0)
+    assert one.fail(1, error, 1.0) is verdict
+    assert one.in_flight == 0
+
+
+def test_an_unreachable_destination_pauses_and_lets_one_probe_through_at_a_time() -> None:
+    one = gate()
+    for file in range(4):
+        one.begin(file, 0.0)
+    for file in range(4):
+        one.fail(file, Unreachable("no route"), 1.0)
+    assert one.is_paused
+    assert one.failures == 1  # four told of the same trouble
+    assert one.admits(1.0) == 0
+    assert one.admits(one.probe_at) == 1
+    one.begin(9, one.probe_at)
+    assert one.admits(one.probe_at + 100) == 0
+
+
+def test_pauses_grow_with_each_probe_that_fails_up_to_the_longest() -> None:
+    one, now, waits = gate(), 0.0, []
+    for probe in range(14):
+        one.begin(probe, now)
+        one.fail(probe, Unreachable("x"), now)
+        waits.append(one.probe_at - now)
+        now = one.probe_at
+    assert waits[:4] == [0.5, 1.0, 2.0, 4.0]
+    assert waits[-1] == 150.0
+
+
+def test_the_first_success_opens_the_gate() -> None:
+    one = gate()
+    one.begin(1, 0.0)
+    one.fail(1, Misconfigured("no bucket"), 0.0)
+    one.begin(2, 5.0)
+    assert one.succeed(2, 6.0) == []
+    assert not one.is_paused
+    assert one.admits(6.0) == 8
+
+
+def test_a_success_begun_after_the_denial_convicts_the_suspect() -> None:
+    one = gate()
+    one.begin(1, 0.0)
+    one.begin(2, 0.0)
+    one.fail(1, AccessDenied("403"), 1.0)
+    assert one.succeed(2, 2.0) == []  # it began before the denial: it proves nothing about now
+    one.begin(3, 3.0)
+    assert one.succeed(3, 4.0) == [1]
+    assert not one.suspects
+
+
+def test_two_files_denied_mean_the_destination() -> None:
+    one = gate()
+    one.begin(1, 0.0)
+    one.begin(2, 0.0)
+    one.fail(1, AccessDenied("403"), 1.0)
+    assert not one.is_paused
+    one.fail(2, AccessDenied("403"), 2.0)
+    assert one.is_paused
+
+
+def test_a_single_file_denied_again_and_again_is_tried_ever_more_rarely() -> None:
+    one = gate()
+    one.begin(1, 0.0)
+    one.fail(1, AccessDenied("403"), 0.0)
+    one.begin(1, 10.0)
+    one.fail(1, AccessDenied("403"), 10.0)
+    assert one.is_paused
+
+
+def test_a_store_that_asks_to_slow_down_halves_what_is_in_flight_and_successes_bring_it_back() -> None:
+    one = gate(cap=16)
+    one.begin(1, 0.0)
+    one.fail(1, Throttled("SlowDown"), 0.0)
+    assert one.limit == 8
+    for file in range(100):
+        one.begin(100 + file, 10.0)
+        one.succeed(100 + file, 11.0)
+    assert one.limit == 16
+
+
+def test_a_wait_that_the_store_asks_for_is_kept() -> None:
+    one = gate()
+    one.begin(1, 0.0)
+    one.fail(1, Throttled("SlowDown", retry_after_seconds=60.0), 0.0)
+    assert one.probe_at == 60.0
+
+
+def test_backoff_doubles_to_its_longest_with_full_jitter() -> None:
+    def ceiling(failures: int) -> float:
+        return backoff_seconds(failures, first_seconds=1.0, longest_seconds=300.0, random=lambda: 1.0)
+
+    assert [ceiling(n) for n in (1, 2, 3, 9, 10, 10_000)] == [1.0, 2.0, 4.0, 256.0, 300.0, 300.0]
+    assert backoff_seconds(5, first_seconds=1.0, longest_seconds=300.0, random=lambda: 0.0) == 0.0
