@@ -36,6 +36,7 @@ NAME = "control"
 _LONGEST_ADDRESS_BYTES = 107
 _LONGEST_LINE_BYTES = 16 * 1024 * 1024  # the paths of one command line fit
 _IDLE_SECONDS = 10.0
+_ROOT = 0
 _CREDENTIALS = struct.Struct("iII")  # struct ucred: pid, uid, gid
 
 
@@ -146,8 +147,9 @@ class ControlServer:
         import asyncio  # noqa: PLC0415  # as above
 
         try:
+            # Read in any case: a stranger, too, is to get his answer and not a broken pipe.
+            line = await asyncio.wait_for(reader.readline(), _IDLE_SECONDS)
             if _is_allowed(writer.get_extra_info("socket")):
-                line = await asyncio.wait_for(reader.readline(), _IDLE_SECONDS)
                 answer = await self._answer(line)
             else:
                 answer = {"error": "only the daemon's own user may command it"}
@@ -203,4 +205,4 @@ def _is_allowed(connection: socket.socket) -> bool:
     """Ourselves, and root, who can do all this anyway."""
     raw = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
     _, user, _ = _CREDENTIALS.unpack(raw)
-    return user in (os.geteuid(), 0)
+    return user in (os.geteuid(), _ROOT)

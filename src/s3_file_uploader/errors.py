@@ -5,6 +5,7 @@
     ├── LedgerError                     the ledger cannot be used
     │   ├── LedgerCorrupt
     │   ├── LedgerNewer                 written by a newer version
+    │   ├── LedgerUnavailable           its disk is full, or refuses: a running daemon waits for it
     │   └── LedgerBusy                  another process holds it
     ├── RemovalFailed                   a delivered file could not be removed; it stays, and is never re-sent
     └── DeliveryError                   one delivery did not end with a receipt
@@ -50,6 +51,7 @@ __all__ = [
     "LedgerCorrupt",
     "LedgerError",
     "LedgerNewer",
+    "LedgerUnavailable",
     "Misconfigured",
     "Refused",
     "RemovalFailed",
@@ -88,6 +90,12 @@ class LedgerCorrupt(LedgerError):
 
 class LedgerNewer(LedgerError):
     """The ledger was written by a newer version of this program."""
+
+
+class LedgerUnavailable(LedgerError):
+    """The disk below the ledger is full, read-only or failing: it may take writes again later."""
+
+    advice = "Look at the free space, the mount and the permissions of the ledger's folder."
 
 
 class LedgerBusy(LedgerError):

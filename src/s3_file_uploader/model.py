@@ -22,6 +22,11 @@ __all__ = [
 ]
 
 
+# How `surrogateescape` carries bytes 0x80 to 0xFF that are not UTF-8 (PEP 383).
+_LONE_OFFSET = 0xDC00
+_FIRST_LONE = _LONE_OFFSET + 0x80
+_LAST_LONE = _LONE_OFFSET + 0xFF
+
 # A scan makes one Fingerprint and one Candidate for each of a million files: as tuples they cost a
 # fifth of what frozen dataclasses do.
 

@@ -169,7 +169,8 @@ def _serve_upload(line: Line, request: Request, body: bytes) -> None:
         line.answer(204)
     else:
         numbers = [int(number) for number in re.findall(rb"<PartNumber>(\d+)<", body)]
-        content = b"".join(server.uploads.pop(upload)[number] for number in numbers)
+        content = b"".join(parts[number] for number in numbers)
+        del server.uploads[upload]
         server.objects[request.path] = content
         checksum = f"<ChecksumCRC64NVME>{echo_of(content)[ECHO]}</ChecksumCRC64NVME>"
         line.answer(200, body=_xml("CompleteMultipartUploadResult", f"<ETag>e</ETag>{checksum}"))

@@ -98,7 +98,7 @@ _ALL = (
     Command(
         "config",
         "settings in force and where each came from, or their schema",
-        "",
+        "show|schema [SRC DST] [options]",
         "`show` prints every setting in force and where its value came from; `schema` a JSON Schema of "
         "configuration files.",
         ("config show '/data/*.csv' s3://bucket/prefix", "config schema > s3-file-uploader.schema.json"),
@@ -124,7 +124,7 @@ _ALL = (
     Command(
         "version",
         "the program's version, and of what it uses",
-        "",
+        "[--json]",
         "Print the version; with --json also those of the libraries, as `check` does.",
         ("version",),
     ),

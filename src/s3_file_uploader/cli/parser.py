@@ -71,13 +71,14 @@ def command_parser(command: Command) -> Parser:
     examples = "\n".join(f"  {PROGRAM} {example}" for example in command.examples)
     parser = Parser(
         prog=f"{PROGRAM} {command.name}",
-        usage=f"{PROGRAM} {command.name} {command.usage}" if command.usage else None,
         description=_folded(command.description),
         epilog=f"{_ALL_FLAGS if command.shows_few_settings else ''}examples:\n{examples}\n\n{_exit_codes()}",
         formatter_class=_FewSettings if command.shows_few_settings else _HelpFormatter,
         allow_abbrev=False,  # a flag that a later version adds must not change what a script means
     )
     command.module().add_arguments(parser)
+    # Afterwards, since argparse makes the names of parsers below this one out of its usage.
+    parser.usage = f"{PROGRAM} {command.name} {command.usage}".rstrip()
     return parser
 
 

@@ -7,10 +7,12 @@ first scan. Folders are compared as written and again where their links lead.
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import replace
 from itertools import combinations
 from typing import TYPE_CHECKING
 
+from s3_file_uploader.config.notation import BUCKET
 from s3_file_uploader.config.problems import shown
 from s3_file_uploader.keys import names_used, prefix_problem
 from s3_file_uploader.source.pattern import Pattern
@@ -28,6 +30,7 @@ __all__ = ["BUILT_TRANSPORTS", "check_deliverable", "check_rule", "check_rules",
 # The transports that this build has; the others are known words, and refused until they are here.
 BUILT_TRANSPORTS = ("s3",)
 
+_AWS_BUCKET = r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]"
 _ARCHIVE_KEYS = (
     ("ArchiveDirectory", "archive_directory"),
     ("ArchiveMaxBytes", "archive_max_bytes"),
@@ -42,6 +45,11 @@ def check_rule(rule: Rule, origins: Mapping[tuple[str, str], str], problems: Pro
     if reason:
         origin = origins[rule.name, "ObjectKeyPrefix"]
         problems.add(f"{origin}: ObjectKeyPrefix is {shown(rule.object_key_prefix)}: {reason}")
+    if not rule.endpoint_url and not re.fullmatch(_AWS_BUCKET, rule.bucket_name):
+        problems.add(
+            f"{origins[rule.name, 'BucketName']}: BucketName is {shown(rule.bucket_name)}, which AWS does not "
+            f"know; allowed: {BUCKET.allowed}"
+        )
     if rule.done_marker and rule.active_file != "none":
         problems.add(f"{where}: DoneMarker says when a file is finished: ActiveFile can only be none")
     if rule.after_upload == "archive" and not rule.archive_directory:

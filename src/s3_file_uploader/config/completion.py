@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["complete_process", "complete_rule", "ledger_name"]
 
 _NAME_BYTES = 5  # of the hash in a derived name: ten digits
+_AWS_ENDPOINT = r"[/.]amazonaws\.[a-z.]+(:[0-9]+)?(/|$)"  # these sign with the bucket's own region
 _REGION_OF_OTHER_STORES = "us-east-1"
 
 
@@ -34,7 +35,7 @@ def complete_rule(
     if region:
         values["region"] = region
         origins[name, "Region"] = f"profile {values['profile'] or 'default'} of AWS's configuration"
-    elif values["endpoint_url"]:
+    elif values["endpoint_url"] and not re.search(_AWS_ENDPOINT, values["endpoint_url"], re.IGNORECASE):
         values["region"] = _REGION_OF_OTHER_STORES
         origins[name, "Region"] = "default with EndpointUrl"
 

@@ -143,7 +143,7 @@ def _endpoint(raw: object) -> object:
         return raw
     if "@" in raw:
         raise ValueError("credentials do not belong here")
-    if not re.fullmatch(r"https?://(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?/?", raw, re.IGNORECASE):
+    if not re.search(_ENDPOINT, raw):
         raise ValueError("")
     return raw.rstrip("/")
 
@@ -157,7 +157,8 @@ def _patterns(raw: object) -> object:
     return patterns
 
 
-_BUCKET = r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$"
+_BUCKET = r"^[A-Za-z0-9][A-Za-z0-9._-]{1,253}[A-Za-z0-9]$"  # AWS's own are narrower: see combinations
+_ENDPOINT = r"^[hH][tT][tT][pP][sS]?://[^/@?#\s]+(/[^@?#\s]*)?$"
 _LABEL = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 _REGION = r"^[A-Za-z0-9][A-Za-z0-9_-]*$"
 
@@ -218,17 +219,17 @@ LABEL = Notation(
     pattern=_LABEL,
 )
 BUCKET = Notation(
-    "3 to 63 lower-case letters, digits, dots and hyphens",
+    "3 to 63 lower-case letters, digits, dots and hyphens; with EndpointUrl also capitals, `_`, up to 255",
     "BUCKET",
     _matching(_BUCKET),
     pattern=_BUCKET,
 )
 REGION = Notation("a region, like eu-west-1", "REGION", _matching(_REGION), pattern=_REGION)
 ENDPOINT = Notation(
-    "http:// or https:// and a host, with a port if need be",
+    "http:// or https:// and a host, with a port and a path if need be",
     "URL",
     _endpoint,
-    pattern="^([hH][tT][tT][pP][sS]?://[^/@?# ]+/?)?$",
+    pattern=_ENDPOINT,
 )
 PATH_NAME = Notation(
     "an absolute path with wildcards as in Python's glob, like /data/*.csv, or a folder, like /data/",

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["markdown"]
 
 _BEFORE = """\
-<!-- Written by `python -m s3_file_uploader.config.reference` from the table in config/settings.py. -->
+<!-- Written by `make docs` from the table in config/settings.py. -->
 
 # Configuration
 

@@ -1,8 +1,8 @@
 """The one table of settings. Each is declared once, here: its name, type, bounds, default and meaning.
 
 Everything else derives from these two classes: the reading of files and the environment, the flags, the
-JSON Schema, the reference page and `config show`. To add a setting, add a field and print the
-page anew. The key is the attribute in PascalCase without `_seconds`: `interval_seconds` is `Interval`, and
+JSON Schema, the reference page and `config show`. To add a setting, add a field; `make docs`
+writes the page. The key is the attribute in PascalCase without `_seconds`: `interval_seconds` is `Interval`, and
 `--interval` on the command line.
 
 A field's annotation holds its type, msgspec's bounds, and a Setting. A value is a str that may hold
@@ -207,7 +207,7 @@ class Rule:
             notation.REGION,
             "The bucket's region.",
             environment=("AWS_REGION", "AWS_DEFAULT_REGION"),
-            derived="the profile's region in ~/.aws/config, else us-east-1 where EndpointUrl is set",
+            derived="the profile's region in ~/.aws/config, else us-east-1 where EndpointUrl is not AWS",
         ),
     ] = ""
     endpoint_url: Annotated[
@@ -225,8 +225,8 @@ class Rule:
         Setting(
             Group.STORE,
             notation.PATH_STYLE,
-            "The bucket stands in the path (`true`) or in the host name (`false`); `auto`: in the path where "
-            "EndpointUrl is set or the bucket's name has a dot.",
+            "The bucket stands in the path (`true`) or in the host name (`false`); `auto`: in the host name on "
+            "AWS, in the path on other stores and where a dot in the bucket's name breaks TLS.",
         ),
     ] = "auto"
     ca_bundle: Annotated[

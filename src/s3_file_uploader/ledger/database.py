@@ -15,7 +15,7 @@ import zlib
 from importlib import resources
 from typing import TYPE_CHECKING
 
-from s3_file_uploader.errors import LedgerBusy, LedgerCorrupt, LedgerError, LedgerNewer
+from s3_file_uploader.errors import LedgerBusy, LedgerCorrupt, LedgerError, LedgerNewer, LedgerUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,6 +24,7 @@ __all__ = [
     "APPLICATION_ID",
     "SCHEMA_VERSION",
     "Lock",
+    "Reserve",
     "open_reading",
     "open_writing",
     "set_aside",
@@ -83,6 +84,28 @@ class Lock:
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
+
+
+class Reserve:
+    """Space set aside beside the ledger: a full disk is when files must go on leaving, which takes writes."""
+
+    def __init__(self, folder: str, size_bytes: int = 2 * 1024 * 1024) -> None:
+        self._path = os.path.join(folder, "reserve")
+        self._size_bytes = size_bytes
+
+    def fill(self) -> None:
+        """Take the space, if it can be had; nothing depends on it."""
+        with contextlib.suppress(OSError):
+            descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                os.posix_fallocate(descriptor, 0, self._size_bytes)
+            finally:
+                os.close(descriptor)
+
+    def spend(self) -> None:
+        """Give the space to the ledger."""
+        with contextlib.suppress(OSError):
+            os.truncate(self._path, 0)
 
 
 def make_folder(folder: str) -> None:
@@ -174,10 +197,7 @@ def translated(path: str = "the ledger") -> Iterator[None]:
         text = str(error)
         if "malformed" in text or "not a database" in text:
             raise LedgerCorrupt(f"{path} is damaged: {text}", advice=_SET_ASIDE_ADVICE) from error
-        raise LedgerError(
-            f"{path} cannot be used: {text}",
-            advice="Look at the free space, the mount and the permissions of the ledger's folder.",
-        ) from error
+        raise LedgerUnavailable(f"{path} cannot be used: {text}") from error
     except sqlite3.DatabaseError as error:
         raise LedgerCorrupt(f"{path} is damaged: {error}", advice=_SET_ASIDE_ADVICE) from error
 
@@ -202,7 +222,9 @@ def set_aside(folder: str) -> str | None:
             os.replace(path + suffix, kept + suffix)
     if intents:
         with contextlib.closing(open_writing(folder)) as connection:
-            connection.executemany(f"INSERT OR IGNORE INTO intent VALUES ({','.join('?' * 14)})", intents)
+            connection.executemany(
+                "INSERT OR IGNORE INTO intent VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", intents
+            )
     return kept
 
 

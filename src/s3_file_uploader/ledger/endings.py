@@ -166,7 +166,7 @@ class Endings:
         """Write down that a delivered file is about to get its hidden name. Commit durably before the rename."""
         seen = entry.fingerprint
         number = self._ledger.connection.execute(
-            f"INSERT INTO intent ({_INTENT_COLUMNS}) VALUES (NULL{', ?' * 13})",  # noqa: S608  # our own names
+            f"INSERT INTO intent ({_INTENT_COLUMNS}) VALUES (NULL{', ?' * 13})",
             (
                 *(entry.id, entry.generation, rule_name, entry.folder, entry.name),
                 *(seen.device, seen.inode, seen.size, seen.mtime_ns, seen.ctime_ns),
@@ -179,9 +179,7 @@ class Endings:
         )
 
     def intents(self) -> list[Intent]:
-        rows = self._ledger.connection.execute(
-            f"SELECT {_INTENT_COLUMNS} FROM intent ORDER BY id"  # noqa: S608  # our own names
-        )
+        rows = self._ledger.connection.execute(f"SELECT {_INTENT_COLUMNS} FROM intent ORDER BY id")
         return [_intent_of(row) for row in rows]
 
     def drop_intents(self, numbers: Iterable[int]) -> None:
@@ -192,7 +190,7 @@ class Endings:
     def delivered_entry(self, intent: Intent) -> Entry | None:
         """The row that an intent is about, unless its name was used again for other content."""
         row = self._ledger.connection.execute(
-            f"SELECT {ENTRY_COLUMNS} FROM file JOIN folder ON folder.id = file.folder"  # noqa: S608  # as above
+            f"SELECT {ENTRY_COLUMNS} FROM file JOIN folder ON folder.id = file.folder"
             " WHERE file.id = ? AND file.generation = ? AND file.state = 'delivered'",
             (intent.file, intent.generation),
         ).fetchone()

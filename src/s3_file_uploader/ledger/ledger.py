@@ -11,7 +11,7 @@ import contextlib
 import os
 from typing import TYPE_CHECKING
 
-from s3_file_uploader.ledger.database import Lock, make_folder, open_writing, tag_of, translated
+from s3_file_uploader.ledger.database import Lock, Reserve, make_folder, open_writing, tag_of, translated
 
 if TYPE_CHECKING:
     import sqlite3
@@ -32,6 +32,7 @@ class Ledger:
         self.folder = folder
         self.tag = tag
         self._lock = lock
+        self.reserve = Reserve(folder)
         self._folder_ids: dict[tuple[int, bytes], int] = {}
         self.rule_ids: dict[str, int] = {}
 
@@ -43,10 +44,12 @@ class Ledger:
         lock = Lock(folder)
         lock.take()
         try:
-            return cls(open_writing(folder), folder, tag_of(name), lock)
+            ledger = cls(open_writing(folder), folder, tag_of(name), lock)
         except BaseException:
             lock.release()
             raise
+        ledger.reserve.fill()
+        return ledger
 
     def close(self) -> None:
         self.connection.close()
@@ -122,6 +125,7 @@ class Ledger:
 
     def tidy(self) -> None:
         """Give back what a past backlog took: free pages, folders without files. Call when idle."""
+        self.reserve.fill()
         with translated(self.folder):
             self.connection.execute(
                 "DELETE FROM folder WHERE id NOT IN (SELECT folder FROM file)"

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Newest", "Queue", "Settled", "Waiting"]
 
-_SELECT = f"SELECT {ENTRY_COLUMNS} FROM file JOIN folder ON folder.id = file.folder"  # noqa: S608  # our own names
+_SELECT = f"SELECT {ENTRY_COLUMNS} FROM file JOIN folder ON folder.id = file.folder"
 
 
 @dataclass(frozen=True, slots=True)

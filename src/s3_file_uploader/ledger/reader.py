@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["Count", "Pause", "Reader", "ledgers_below"]
 
 _PAGE_ROWS = 1000
-_SELECT = f"SELECT {ENTRY_COLUMNS} FROM file JOIN folder ON folder.id = file.folder"  # noqa: S608  # our own names
+_SELECT = f"SELECT {ENTRY_COLUMNS} FROM file JOIN folder ON folder.id = file.folder"
 _FINISHED = (
     "SELECT rule, path, state, reason, size, key, checksum, etag, version_id, delivered_at_wall,"
     " finished_at_wall FROM history"
@@ -116,7 +116,7 @@ class Reader:
         return [
             Count(self.rules.get(rule, "?"), State(state), bool(held), files, size)
             for rule, state, held, files, size in self._rows(
-                f"SELECT rule, state, {_IS_HELD} AS held, count(*), sum(size) FROM file"  # noqa: S608  # as above
+                f"SELECT rule, state, {_IS_HELD} AS held, count(*), sum(size) FROM file"
                 " GROUP BY rule, state, held ORDER BY rule, state, held"
             )
         ]

@@ -62,14 +62,15 @@ class Sightings:
             by_folder.setdefault((candidate.folder, candidate.relative), []).append(candidate)
         for (path, relative), group in by_folder.items():
             folder = self._ledger.folder_id(rule, path, relative)
-            self._observe_folder(rule, folder, group, now, now + settle_seconds, result)
+            self._observe_folder((rule, folder), group, now, now + settle_seconds, result)
         if result.new or result.changed:
             self._ledger.remember_clock(now)
         return result
 
     def _observe_folder(
-        self, rule: int, folder: int, group: list[Candidate], now: float, due_at: float, result: Sightseen
+        self, place: tuple[int, int], group: list[Candidate], now: float, due_at: float, result: Sightseen
     ) -> None:
+        rule, folder = place
         known = self._known(folder, group)
         new: list[tuple[Any, ...]] = []
         for candidate in group:
@@ -95,7 +96,7 @@ class Sightings:
             marks = ",".join("?" * len(names))
             for row in execute(
                 "SELECT id, name, state, device, inode, size, mtime_ns, ctime_ns, evidence FROM file"
-                f" WHERE folder = ? AND name IN ({marks})",  # only question marks are put in
+                f" WHERE folder = ? AND name IN ({marks})",
                 (folder, *names),
             ):
                 known[row[1]] = row
@@ -179,7 +180,7 @@ class Sightings:
         return [
             entry_of(row)
             for row in self._ledger.connection.execute(
-                f"SELECT {ENTRY_COLUMNS} FROM file JOIN folder ON folder.id = file.folder"  # noqa: S608  # our own names
+                f"SELECT {ENTRY_COLUMNS} FROM file JOIN folder ON folder.id = file.folder"
                 f" WHERE file.id IN ({marks}) AND file.id NOT IN (SELECT file FROM intent)",
                 tuple(numbers),
             )
@@ -195,7 +196,7 @@ class Sightings:
             found += [
                 entry_of(row)
                 for row in self._ledger.connection.execute(
-                    f"SELECT {ENTRY_COLUMNS} FROM file JOIN folder ON folder.id = file.folder"  # noqa: S608  # as above
+                    f"SELECT {ENTRY_COLUMNS} FROM file JOIN folder ON folder.id = file.folder"
                     " WHERE file.folder = ? AND file.name = ? AND file.id NOT IN (SELECT file FROM intent)",
                     (number, name),
                 )

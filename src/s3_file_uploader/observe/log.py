@@ -27,6 +27,10 @@ from s3_file_uploader.model import printable
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    _TextHandler = logging.StreamHandler[TextIO]
+else:
+    _TextHandler = logging.StreamHandler  # it takes no type argument before Python 3.11
+
 __all__ = ["EVENTS", "FIELDS", "Log", "conceal", "configure", "log", "without_secrets"]
 
 # Every event a line may begin with. A test holds the source to this table.
@@ -169,7 +173,7 @@ def configure(
     log.logger.setLevel(level.upper())
 
 
-class _Outlet(logging.StreamHandler[TextIO]):
+class _Outlet(_TextHandler):
     """A log that cannot be written (its disk is full, its reader is gone) must not disturb the work."""
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  # as the standard library calls it

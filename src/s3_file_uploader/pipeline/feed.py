@@ -69,7 +69,7 @@ class Feed:
         context = self._context
         while True:
             context.work.clear()
-            if not context.is_stopping and not await self._fill():
+            if context.is_stopping or not await self._fill():
                 await context.wait_for_work(self._next_probe_at())
 
     async def _fill(self) -> int:

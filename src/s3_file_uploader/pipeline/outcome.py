@@ -7,30 +7,39 @@ from typing import TYPE_CHECKING
 from s3_file_uploader.ledger.entry import ENTRY_COLUMNS, Entry, entry_of
 from s3_file_uploader.lifecycle import State
 from s3_file_uploader.pipeline.progress import Progress, Summary
+from s3_file_uploader.pipeline.settling import NOT_LOOKED_AT_YET
 
 if TYPE_CHECKING:
     from s3_file_uploader.errors import DeliveryError
     from s3_file_uploader.ledger import Ledger
+    from s3_file_uploader.pipeline.clock import Clock
 
 __all__ = ["DRAIN_ATTEMPTS", "is_done", "summarise"]
 
 DRAIN_ATTEMPTS = 5  # a drain does not wait for a file that failed so often
 _LONGEST_WAIT_SECONDS = 60.0  # what waits longer than this is not what a drain waits for
+_LATEST_CHANGE_SECONDS = 30.0  # after the start: what changes later than that is being written
 _MOST_LISTED = 10_000
 
 
-def is_done(ledger: Ledger, now: float) -> bool:
+def is_done(ledger: Ledger, clock: Clock) -> bool:
     """Whether nothing can go any more without a person or a change: what is left is held, parked or failed.
 
-    Files that a writer has open are not waited for; those that only settle are.
+    Waited for are files that only settle; not those that a writer has open, that lie in a folder
+    which is not there, or that keep changing long after the drain began.
     """
     return (
         ledger.connection.execute(
             "SELECT 1 FROM file WHERE state = 'sending'"
             " OR (state = 'ready' AND (due_at IS NULL OR attempts < ?))"
-            " OR (state = 'delivered' AND due_at IS NULL)"
-            " OR (state = 'settling' AND due_at <= ? AND claim_found <> 1) LIMIT 1",
-            (DRAIN_ATTEMPTS, now + _LONGEST_WAIT_SECONDS),
+            " OR (state = 'delivered' AND due_at IS NULL AND id NOT IN (SELECT file FROM intent))"
+            " OR (state = 'settling' AND due_at <= ? AND claim_found <> 1 AND reason <> ? AND changed_at <= ?) LIMIT 1",
+            (
+                DRAIN_ATTEMPTS,
+                clock.now() + _LONGEST_WAIT_SECONDS,
+                NOT_LOOKED_AT_YET,
+                clock.started_at + _LATEST_CHANGE_SECONDS,
+            ),
         ).fetchone()
         is None
     )
@@ -63,7 +72,7 @@ def _entries(ledger: Ledger, condition: str) -> list[Entry]:
     return [
         entry_of(row)
         for row in ledger.connection.execute(
-            f"SELECT {ENTRY_COLUMNS} FROM file JOIN folder ON folder.id = file.folder"  # noqa: S608  # our own conditions
+            f"SELECT {ENTRY_COLUMNS} FROM file JOIN folder ON folder.id = file.folder"
             f" WHERE {condition} ORDER BY file.mtime_ns, file.name LIMIT ?",
             (_MOST_LISTED,),
         )

@@ -13,12 +13,16 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from s3_file_uploader.errors import LedgerUnavailable
+from s3_file_uploader.observe.log import log
+
 if TYPE_CHECKING:
     from s3_file_uploader.ledger import Ledger
 
 __all__ = ["LedgerThread", "Worker"]
 
 T = TypeVar("T")
+_LONGEST_WAIT_SECONDS = 30.0  # between tries while the ledger's disk refuses
 _Job = tuple["Future[Any]", Callable[[], Any]]
 
 
@@ -143,8 +147,29 @@ class LedgerThread(Worker):
                 future.set_result(result)
 
     def _commit(self, jobs: list[Callable[[], Any]], *, durable: bool) -> list[Any]:
-        with self._ledger.transaction(durable=durable):
-            return [job() for job in jobs]
+        """One transaction. Where the disk is full or refuses, wait for it: nothing may go on without the ledger."""
+        tries = 0
+        while True:
+            try:
+                with self._ledger.transaction(durable=durable):
+                    results = [job() for job in jobs]
+            except LedgerUnavailable as error:
+                tries += 1
+                if not self._wait_for_disk(error, tries):
+                    raise
+            else:
+                if tries:
+                    log.info("resumed", path=self._ledger.folder)
+                return results
+
+    def _wait_for_disk(self, error: LedgerUnavailable, tries: int) -> bool:
+        """False when it is no use: we are stopping."""
+        if tries == 1:
+            log.error("paused", path=self._ledger.folder, reason=str(error), advice=error.advice)
+        self._ledger.reserve.spend()
+        with self._wake:
+            self._wake.wait_for(lambda: self._stopping, min(0.1 * 2**tries, _LONGEST_WAIT_SECONDS))
+            return not self._stopping
 
     def _one_by_one(self, jobs: list[_Job], durable: set[int]) -> None:
         """The shared transaction was rolled back: each job again, in a transaction of its own."""

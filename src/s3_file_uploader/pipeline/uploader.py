@@ -214,12 +214,12 @@ class Uploader:
 
     async def _finish_what_can(self, feed: Feed, disposing: Disposing) -> None:
         deadline = self._clock.monotonic() + _GRACE_SECONDS
-        while (feed.in_flight or disposing.waiting) and self._clock.monotonic() < deadline:
+        while (feed.in_flight or disposing.waiting) and self._clock.monotonic() < deadline:  # noqa: ASYNC110  # two sources, once
             await asyncio.sleep(0.02)
 
     async def _done(self, context: Context, feed: Feed, disposing: Disposing) -> DeliveryError | None:
         """For a drain: returns once nothing more can go, with the error of a destination that is given up."""
-        while True:
+        while True:  # asked ten times a second, and only in a drain: many things may end it
             await asyncio.sleep(0.1)
             for gate in context.gates.values():
                 if gate.is_paused and gate.error is not None:
@@ -233,7 +233,7 @@ class Uploader:
                 or context.has_background
             ):
                 continue
-            if await context.writer.awaited(is_done, self._ledger, self._clock.now()):
+            if await context.writer.awaited(is_done, self._ledger, self._clock):
                 return None
 
     async def _close(self, context: Context, feed: Feed, transports: Mapping[str, Transport]) -> None:

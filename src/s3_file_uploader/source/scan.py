@@ -23,7 +23,7 @@ from s3_file_uploader.source.listing import BATCH_SIZE, Batch, Listing
 from s3_file_uploader.source.sight import Gone, Sight, Trouble, look, open_folder, trouble
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator, Iterator
 
     from s3_file_uploader.source.selection import Selection
 
@@ -68,7 +68,7 @@ def scan(
     start: bytes | None = None,
     entering: Callable[[bytes], object] | None = None,
     edge: Edge | None = None,
-) -> Iterator[Seen]:
+) -> Generator[Seen, None, None]:
     """Look at every folder that the pattern reaches, or only at `start` and below.
 
     `entering` is called with each folder before it is read: a watch that is set there misses nothing

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from s3_file_uploader.source.hidden import is_hidden
 from s3_file_uploader.source.overlap import ANY_FOLDERS, Language, Part, TooComplex, find
 from s3_file_uploader.source.pattern import Pattern
-from s3_file_uploader.source.segment import RECURSIVE, Segment, as_bytes, escape
+from s3_file_uploader.source.segment import RECURSIVE, Segment, as_bytes, escape, tokens
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -124,15 +124,24 @@ class Selection:
         return None
 
     def overlaps(self, other: Selection) -> bool:
-        """Whether some file may be taken by both; a doubt is answered with yes."""
+        """Whether one may take a file, or the done marker of a file, that the other takes.
+
+        A doubt is answered with yes.
+        """
         shared = self.pattern.shared_base(other.pattern)
         if shared is None:
             return False
-        wanted = [*self._wanted(shared), *other._wanted(shared)]
+        endings = {(b"", b""), (self.done_marker, b""), (b"", other.done_marker)}
         try:
-            return find(wanted, [*self._unwanted(shared), *other._unwanted(shared)]) is not None
+            return any(self._meets(other, shared, mine, theirs) for mine, theirs in endings)
         except TooComplex:
             return True
+
+    def _meets(self, other: Selection, skipped: int, mine: bytes, theirs: bytes) -> bool:
+        """Whether a file of this selection with `mine` after its name is one of the other's with `theirs`."""
+        wanted = [*self._wanted(skipped, mine), *other._wanted(skipped, theirs)]
+        unwanted = [*self._unwanted(skipped, mine), *other._unwanted(skipped, theirs)]
+        return find(wanted, unwanted) is not None
 
     def name_for(self, identifier: str, relative: bytes = b"") -> bytes:
         """A name for a file whose own was lost, one that this selection takes in that folder.
@@ -155,17 +164,25 @@ class Selection:
             return None
         return None if path is None else as_bytes(path.rpartition("/")[2])
 
-    def _wanted(self, skipped: int) -> list[Language]:
+    def _wanted(self, skipped: int, ending: bytes = b"") -> list[Language]:
         fixed = self.pattern.fixed_parts(skipped)
-        languages: list[Language] = [[self.pattern.parts(skipped)]]
-        return languages + ([[one.parts(fixed) for one in self.include]] if self.include else [])
+        languages: list[Language] = [[_ending_in(ending, self.pattern.parts(skipped))]]
+        if self.include:
+            languages.append([_ending_in(ending, one.parts(fixed)) for one in self.include])
+        return languages
 
-    def _unwanted(self, skipped: int) -> list[Language]:
+    def _unwanted(self, skipped: int, ending: bytes = b"") -> list[Language]:
         fixed = self.pattern.fixed_parts(skipped)
-        parts = [one.parts(fixed) for one in self.exclude]
+        unwanted = [one.parts(fixed) for one in self.exclude]
         if self.done_marker:
-            parts.append((ANY_FOLDERS, Part.free("*" + escape(self.done_marker))))
-        return [parts] if parts else []
+            unwanted.append((ANY_FOLDERS, Part.free("*" + escape(self.done_marker))))
+        return [[_ending_in(ending, parts) for parts in unwanted]] if unwanted else []
+
+
+def _ending_in(ending: bytes, parts: tuple[Part, ...]) -> tuple[Part, ...]:
+    """The language of the same paths with something more at the end of each."""
+    *folders, last = parts
+    return (*folders, Part(last.tokens + tokens(escape(ending)), last.takes_dot))
 
 
 def _never(_name: bytes) -> bool:

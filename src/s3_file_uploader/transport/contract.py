@@ -77,7 +77,7 @@ class Delivery:
     key: str
     save: Save
     checkpoint: Checkpoint | None = None
-    progress: Callable[[int], None] = field(default=lambda count: None)
+    progress: Callable[[int], None] = field(default=lambda _count: None)
 
 
 class Transport(Protocol):

@@ -62,11 +62,15 @@ _ERRORS: dict[Fault, Callable[[], Exception]] = {
 }
 
 
+def _error(fault: Fault) -> Exception:
+    return _ERRORS[fault]()
+
+
 @dataclass(slots=True)
 class FakeTransport:
     """`objects` is what the far side holds, by key. `pause` is awaited with every delivery's file open."""
 
-    script: Callable[[Delivery], Fault] = field(default=lambda delivery: Fault.NONE)
+    script: Callable[[Delivery], Fault] = field(default=lambda _delivery: Fault.NONE)
     pause: Callable[[Delivery], object] | None = None
     objects: dict[str, bytes] = field(default_factory=dict)
     puts: list[str] = field(default_factory=list)  # every key that was written, in order
@@ -76,7 +80,7 @@ class FakeTransport:
         fault = self.script(delivery)
         if fault in (Fault.UNREACHABLE, Fault.MISCONFIGURED, Fault.THROTTLED):
             await asyncio.sleep(0)
-            raise _ERRORS[fault]
+            raise _error(fault)
         opened = delivery.source.open()
         try:
             opened.check_unchanged()
@@ -98,7 +102,7 @@ class FakeTransport:
             self.objects[delivery.key] = content
             self.puts.append(delivery.key)
         if fault is not Fault.NONE:
-            raise _ERRORS[fault]
+            raise _error(fault)
 
     async def close(self) -> None:
         self.is_closed = True

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from s3_file_uploader.config import Settings, load
+from s3_file_uploader.config.combinations import BUILT_TRANSPORTS
 from s3_file_uploader.errors import ConfigurationError
+from s3_file_uploader.transport.registry import TRANSPORTS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -153,6 +155,10 @@ def test_a_state_directory_that_a_rule_scans_is_refused(
         assert "give it another place" in refusal(tmp_path, {"PathName": path_name}, StateDirectory=state)
     else:
         assert settings(tmp_path, {"PathName": path_name}, StateDirectory=state).rules
+
+
+def test_the_transports_that_are_built_are_those_of_the_registry() -> None:
+    assert set(BUILT_TRANSPORTS) == set(TRANSPORTS)
 
 
 def test_what_is_wrong_in_one_rule_does_not_hide_what_is_wrong_in_others(tmp_path: Path) -> None:

@@ -215,7 +215,7 @@ def test_a_file_with_a_byte_order_mark_is_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        (SAMPLE + "Intervall: 5\n", "unknown key Intervall; did you mean Interval?"),
+        (SAMPLE + "Intervals: 5\n", "unknown key Intervals; did you mean Interval?"),
         (SAMPLE + "interval: 5\n", "unknown key interval; did you mean Interval?"),
         (SAMPLE + "AwsSecretAccessKey: abc123\n", "credentials come from AWS's own environment"),
         (SAMPLE + "Zzz: 1\n", "known are Name, StateDirectory"),
@@ -244,7 +244,7 @@ def test_a_refusal_names_the_file_the_rule_and_the_key(
 
 
 def test_a_bad_default_of_all_rules_is_said_once(yaml_file: Callable[[str], str]) -> None:
-    assert refusal(yaml_file(TWO_RULES.replace("my-bucket", "My_Bucket"))).count("My_Bucket") == 1
+    assert refusal(yaml_file(TWO_RULES.replace("my-bucket", "My Bucket"))).count("My Bucket") == 1
 
 
 def test_yaml_is_imported_only_for_a_yaml_file(json_file: Callable[[str], str]) -> None:

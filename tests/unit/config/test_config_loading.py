@@ -58,6 +58,8 @@ def test_the_defaults_are_those_of_the_design() -> None:
         ("ActiveFileTimeout", "never", "active_file_timeout_seconds", None),
         ("ActiveFileTimeout", "2h", "active_file_timeout_seconds", 7200.0),
         ("Watch", "false", "watch", False),
+        ("Watch", "1", "watch", True),
+        ("EndpointUrl", "https://host/storage/v1/s3/", "endpoint_url", "https://host/storage/v1/s3"),
         ("FollowSymlinks", "Yes", "follow_symlinks", True),
         ("MaxAttempts", "3", "max_attempts", 3),
         ("MaxAttempts", "auto", "max_attempts", None),
@@ -87,9 +89,9 @@ def test_settings_of_the_process_are_typed_too() -> None:
     [
         ("Interval", "0", "at least 0.1 s"),
         ("Interval", "often", "not a time"),
-        ("Interval", "5 lightyears", "no unit of time"),
+        ("Interval", "5 fortnights", "no unit of time"),
         ("ActiveFileTimeout", "-1", "or never"),
-        ("AfterUpload", "archve", "did you mean archive"),
+        ("AfterUpload", "archived", "did you mean archive"),
         ("LogLevel", "chatty", "one of DEBUG, INFO"),
         ("MaxAttempts", "0", "at least 1"),
         ("MaxAttempts", "2.5", "a whole number"),
@@ -99,7 +101,14 @@ def test_settings_of_the_process_are_typed_too() -> None:
         ("BucketName", "My_Bucket", "lower-case"),
         ("PathName", "", "empty"),
         ("EndpointUrl", "localhost:8333", "http:// or https://"),
-        ("EndpointUrl", "https://host/path", "http:// or https://"),
+        ("EndpointUrl", "https://host/path?x", "http:// or https://"),
+        ("EndpointUrl", "ftp://host", "http:// or https://"),
+        ("Profile", ["x"], "any name"),
+        ("CaBundle", "/a\0b", "NUL"),
+        ("StateDirectory", 5, "absolute path"),
+        ("Region", "eu west", "like eu-west-1"),
+        ("PathStyle", "maybe", "auto, true or false"),
+        ("Watch", "1.5", "true or false"),
         ("DoneMarker", "a/b", "slash"),
         ("Exclude", [""], "is empty"),
         ("Exclude", "/abs", "absolute"),
@@ -116,14 +125,14 @@ def test_a_bad_value_is_refused_with_what_is_allowed(key: str, raw: object, told
 
 
 def test_a_refusal_names_place_key_value_and_what_is_allowed() -> None:
-    assert refusal({"AfterUpload": "archve"}) == (
-        "flag --after-upload: AfterUpload is 'archve'; "
+    assert refusal({"AfterUpload": "archived"}) == (
+        "flag --after-upload: AfterUpload is 'archived'; "
         "allowed: one of delete, archive, keep; did you mean archive?"
     )
 
 
 def test_all_problems_are_said_at_once() -> None:
-    message = refusal({"Interval": "x", "LogLevel": "y", "PathName": "", "BucketName": "Z"})
+    message = refusal({"Interval": "x", "LogLevel": "y", "PathName": "", "BucketName": "-Z"})
     assert message.startswith("4 problems")
     assert all(key in message for key in ("Interval", "LogLevel", "PathName", "BucketName"))
 
@@ -135,7 +144,7 @@ def test_a_password_in_an_endpoint_is_refused_and_never_repeated() -> None:
 
 
 def test_an_unknown_key_is_refused_with_the_one_that_was_meant() -> None:
-    assert "did you mean Interval?" in refusal({"Intervall": "5"})
+    assert "did you mean Interval?" in refusal({"Intervals": "5"})
 
 
 # --- Precedence ----------------------------------------------------------------------------------------
@@ -181,6 +190,17 @@ def test_the_aws_environment_counts(variable: str, value: str, attribute: str) -
 def test_the_s3_endpoint_beats_the_one_of_all_services() -> None:
     both = {"AWS_ENDPOINT_URL_S3": "http://s3.local", "AWS_ENDPOINT_URL": "http://all.local"}
     assert rule(environment=both).endpoint_url == "http://s3.local"
+
+
+def test_a_store_of_ones_own_may_name_its_buckets_otherwise() -> None:
+    assert rule({"BucketName": "My_Bucket", "EndpointUrl": "http://h"}).bucket_name == "My_Bucket"
+
+
+@pytest.mark.parametrize("url", ["https://s3.eu-west-1.amazonaws.com", "https://amazonaws.com.cn:443/"])
+def test_an_endpoint_of_aws_needs_its_region(url: str) -> None:
+    flags = {"PathName": "/d/*", "BucketName": "bbb", "EndpointUrl": url}
+    with pytest.raises(ConfigurationError, match="Region is missing"):
+        load(flags=flags, environment={"HOME": "/nobody"})
 
 
 def test_an_empty_variable_says_nothing() -> None:

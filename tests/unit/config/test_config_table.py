@@ -141,12 +141,12 @@ GOOD: list[dict[str, Any]] = [
     },
 ]
 BAD: list[dict[str, Any]] = [
-    {"Intervall": 5},
+    {"Intervals": 5},
     {"Interval": 0},
     {"Interval": "often"},
     {"Interval": True},
     {"ActiveFile": "oldest"},
-    {"BucketName": "My_Bucket"},
+    {"BucketName": "my bucket"},
     {"PathName": "relative/*"},
     {"Concurrency": 0},
     {"MaxBandwidth": "fast"},

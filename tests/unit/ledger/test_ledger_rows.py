@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from s3_file_uploader.ledger import Endings, Entry, Ledger, Queue, Settled, Sightings
+from s3_file_uploader.ledger import Endings, Entry, Ledger, Queue, Settled, Sightings, Sightseen
 from s3_file_uploader.ledger.endings import HISTORY_ROWS
 from s3_file_uploader.lifecycle import Event, State
 from s3_file_uploader.model import Candidate, Evidence, Fingerprint, Receipt
@@ -15,6 +15,7 @@ from s3_file_uploader.model import Candidate, Evidence, Fingerprint, Receipt
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+from typing import Any
 
 FOLDER = b"/data"
 
@@ -30,7 +31,7 @@ class Book:
         self.queue = Queue(self.ledger)
         self.endings = Endings(self.ledger, lambda: 1000.0)
 
-    def see(self, *candidates: Candidate, now: float = 10.0):
+    def see(self, *candidates: Candidate, now: float = 10.0) -> Sightseen:
         return self.sightings.observe(self.rule, candidates, now=now, settle_seconds=1.0)
 
     def settle(self, now: float = 100.0) -> list[Entry]:
@@ -54,7 +55,7 @@ class Book:
 
 
 def candidate(
-    name: bytes, *, mtime: int = 5, size: int = 1, ctime: int = 5, device: int = 1, **more
+    name: bytes, *, mtime: int = 5, size: int = 1, ctime: int = 5, device: int = 1, **more: Any
 ) -> Candidate:
     return Candidate(FOLDER, name, Fingerprint(device, hash(name) & 0xFFFF, size, mtime, ctime), **more)
 

@@ -6,6 +6,7 @@ import pytest
 
 from s3_file_uploader.errors import (
     AccessDenied,
+    DeliveryError,
     FileBusy,
     FileChanged,
     FileVanished,
@@ -38,7 +39,7 @@ def gate(cap: int = 8) -> Gate:
         (AccessDenied("x"), Verdict.SUSPECT),
     ],
 )
-def test_each_error_has_its_verdict(error: Exception, verdict: Verdict) -> None:
+def test_each_error_has_its_verdict(error: DeliveryError, verdict: Verdict) -> None:
     one = gate()
     one.begin(1, 0.0)
     assert one.fail(1, error, 1.0) is verdict

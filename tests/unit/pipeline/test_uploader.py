@@ -222,8 +222,9 @@ def test_a_name_used_again_is_sent_again(folder: Path, state: Path) -> None:
     async def scenario(uploader: Uploader) -> None:
         write(folder, "zz-newest", mtime=4_000_000_000)
         for number in range(5):
-            write(folder, "latest.jpg", b"picture %d" % number, mtime=1000)
-            await until(lambda n=number: transport.objects.get("latest.jpg") == b"picture %d" % n)
+            content = b"picture %d" % number
+            write(folder, "latest.jpg", content, mtime=1000)
+            await until(lambda: transport.objects.get("latest.jpg") == content)  # noqa: B023  # awaited in the loop
             await until(lambda: not (folder / "latest.jpg").exists(), "its removal")
 
     one = rule(folder, active_file="none", exclude=("zz*",))

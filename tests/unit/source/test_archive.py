@@ -296,3 +296,39 @@ def test_files_that_cannot_be_removed_do_not_keep_it_busy(tmp_path: Path) -> Non
 
 def test_an_archive_that_does_not_exist_yet_is_within_its_limits(tmp_path: Path) -> None:
     assert enforce(Edge(), os.fsencode(tmp_path / "none"), 0, 0.0, 0.0) == Trimmed()
+
+
+def test_bytes_that_come_after_the_copy_are_not_lost(tmp_path: Path) -> None:
+    removal = Removal(tmp_path / "in", archive=tmp_path / "archive")
+    late = removal.path.open("ab", buffering=0)
+
+    class Appending(TwoDisksEdge):
+        def set_lease(self, descriptor: int, kind: int) -> None:
+            raise PermissionError
+
+        def rename_noreplace(self, from_fd: int, old: bytes, to_fd: int, new: bytes) -> None:
+            super().rename_noreplace(from_fd, old, to_fd, new)
+            if old == HIDDEN and new == b"data.csv" and from_fd == to_fd and not removal.path.exists():
+                late.write(b" and more")
+
+    assert removal.remove(Appending()).conclusion is Conclusion.UNDONE
+    late.close()
+    assert removal.contents() == [DELIVERED + b" and more"]
+
+
+def test_a_file_that_came_into_the_archive_since_the_look_is_not_taken_for_the_old_one(
+    tmp_path: Path,
+) -> None:
+    looks = count(1)
+
+    class Replacing(Edge):
+        def stat_at(self, folder_fd: int, name: bytes) -> os.stat_result:
+            if next(looks) == 2:
+                (tmp_path / "a").unlink()
+                shelf(tmp_path, {"b": 1, "a": 20})
+            return super().stat_at(folder_fd, name)
+
+    shelf(tmp_path, {"a": 10})
+    now = (tmp_path / "a").stat().st_ctime + 100
+    assert enforce(Replacing(), os.fsencode(tmp_path), None, 60.0, now).files == 0
+    assert (tmp_path / "a").read_bytes() == b"x" * 20

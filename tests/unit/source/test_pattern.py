@@ -7,7 +7,7 @@ import tempfile
 from itertools import product
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from s3_file_uploader.source.overlap import TooComplex, find
@@ -97,6 +97,7 @@ def test_an_escaped_name_matches_itself_alone(name: str) -> None:
     assert escape(as_bytes(name)) == glob.escape(as_text(as_bytes(name)))
 
 
+@settings(max_examples=60)
 @given(
     st.lists(st.lists(NAMES, min_size=1, max_size=3), min_size=1, max_size=8),
     st.lists(ANY_SEGMENTS, min_size=1, max_size=3),
@@ -145,6 +146,7 @@ def test_a_pattern_has_a_fixed_part_and_parts_below_it(text: str, base: bytes, s
 
     assert pattern.base == base
     assert [segment.text for segment in pattern.segments] == segments
+    assert pattern.is_recursive == ("**" in segments)
     assert Pattern.parse(pattern.text) == pattern
     assert Pattern.parse(as_bytes(text)) == pattern
 

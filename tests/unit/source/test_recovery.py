@@ -313,3 +313,13 @@ def test_a_hidden_name_that_is_no_file_is_left_alone(tmp_path: Path) -> None:
     folder = hidden_name("0123abcd", 8)
     (removal.folder / os.fsdecode(folder)).mkdir()
     assert adopt(Edge(), removal.target, folder).conclusion is Conclusion.LEFT_HIDDEN
+
+
+def test_a_file_that_has_both_names_since_a_death_keeps_its_own(tmp_path: Path) -> None:
+    removal = Removal(tmp_path / "in")
+    hidden_by_a_death(removal)
+    os.link(removal.folder / os.fsdecode(HIDDEN), removal.path)
+    outcome = recovered(removal)
+    assert outcome is not None
+    assert outcome.conclusion is Conclusion.UNDONE
+    assert os.listdir(removal.folder) == ["data.csv"]

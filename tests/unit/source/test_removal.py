@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import errno
 import os
 from typing import TYPE_CHECKING
@@ -458,3 +459,42 @@ except RemovalFailed as error:
         )
         assert "sticky bit" in answered["advice"]
         assert (folder / "data.csv").read_bytes() == DELIVERED
+
+
+# -- each look on its own
+
+
+def test_a_file_renamed_over_while_it_is_prepared_is_changed(tmp_path: Path) -> None:
+    class Renaming(Edge):
+        def stat_at(self, folder_fd: int, name: bytes) -> os.stat_result:
+            rename_over(removal)
+            return super().stat_at(folder_fd, name)
+
+    class KeepsCtime(Renaming):
+        """The rename over it is seen by nothing but the name: ctime is that of the first look."""
+
+        def fstat(self, descriptor: int) -> os.stat_result:
+            return before
+
+    removal = Removal(tmp_path / "in")
+    before = removal.path.stat()
+    with pytest.raises(FileChanged, match="another file"):
+        prepare(KeepsCtime(), removal.target)
+    assert removal.contents() == [b"newer"]
+
+
+def test_bytes_that_come_while_the_marker_is_hidden_are_not_lost(tmp_path: Path) -> None:
+    removal = Removal(tmp_path / "in", marker=True)
+    with writer_process() as writer:
+        writer.do("open", str(removal.path))
+        removal.target = dataclasses.replace(removal.target, fingerprint=Fingerprint.of(removal.path.stat()))
+
+        class Appending(NoLeaseEdge):
+            def rename_noreplace(self, from_fd: int, old: bytes, to_fd: int, new: bytes) -> None:
+                super().rename_noreplace(from_fd, old, to_fd, new)
+                if new == hidden_marker_name(HIDDEN):
+                    writer.do("write", "late bytes")
+
+        assert removal.remove(Appending()).conclusion is Conclusion.UNDONE
+    assert removal.path.read_bytes() == DELIVERED + b"late bytes"
+    assert removal.marker_path.exists()

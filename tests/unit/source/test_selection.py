@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from s3_file_uploader.source import overlap
@@ -126,8 +126,14 @@ def test_rules_kept_apart_by_folder_filters_do_not_overlap() -> None:
     assert do_overlap(rest, Selection.parse("/d/cam2/*.jpg"))
 
 
-def test_a_rule_for_the_markers_of_another_does_not_overlap_it() -> None:
-    assert not do_overlap(Selection.parse("/d/*", done_marker=".done"), Selection.parse("/d/*.done"))
+def test_a_rule_that_takes_the_done_markers_of_another_overlaps_it() -> None:
+    marked = Selection.parse("/d/*.csv", exclude=["big*"], done_marker=".done")
+
+    assert do_overlap(marked, Selection.parse("/d/*.done"))
+    assert do_overlap(marked, Selection.parse("/d/a.csv.done"))
+    assert not do_overlap(marked, Selection.parse("/d/*.jpg.done"))
+    assert not do_overlap(marked, Selection.parse("/d/big*.done"))
+    assert not do_overlap(marked, Selection.parse("/d/*.jpg", done_marker=".done"))
 
 
 def test_a_question_too_hard_counts_as_an_overlap() -> None:
@@ -175,6 +181,7 @@ PARTS = st.tuples(st.lists(PIECES, max_size=4).map("".join), st.lists(PIECES, ma
 )
 
 
+@settings(max_examples=30)
 @given(PARTS, st.integers(0, 2**64 - 1))
 def test_a_lost_name_is_always_replaced_by_one_that_matches(part: str, identifier: int) -> None:
     assume(part not in ("**", "..*"))
