@@ -7,16 +7,16 @@ import email.utils
 import os
 import threading
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from support.deliveries import Courier
-from support.s3_transports import FIXED, MIB, PATIENT, new_file, transport_to
-from support.scripted_s3 import ECHO, Line, ScriptedS3, echo_of, honest, serve
 
 from s3_file_uploader.errors import FileChanged, Interrupted, Refused, TransferFault, Unproven, Unreachable
 from s3_file_uploader.transport.s3.credentials import CredentialSource
 from s3_file_uploader.transport.s3.faults import ClockSkewed
+from support.deliveries import Courier
+from support.s3_transports import FIXED, MIB, PATIENT, new_file, transport_to
+from support.scripted_s3 import ECHO, Line, ScriptedS3, echo_of, honest, serve
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,15 +25,13 @@ if TYPE_CHECKING:
     from s3_file_uploader.model import Checkpoint, Receipt
 
 
-def deliver(store: ScriptedS3, *paths: str, **settings: object) -> list[Receipt]:
+def deliver(store: ScriptedS3, *paths: str, **settings: Any) -> list[Receipt]:
     """One after the other over one transport."""
 
     async def run() -> list[Receipt]:
         async with transport_to(store, **settings) as transport:
             courier = Courier("bucket")
-            return [
-                await transport.deliver(courier.delivery(path, os.path.basename(path))) for path in paths
-            ]
+            return [await transport.deliver(courier.delivery(path, os.path.basename(path))) for path in paths]
 
     return asyncio.run(run())
 
@@ -358,7 +356,10 @@ def test_a_part_whose_echo_is_of_other_bytes_is_unproven_and_the_upload_taken_ba
                 line.answer(200, echo_of(body + b"!"))
             elif "uploads" in request.query:
                 line.server.uploads["u1"] = {}
-                line.answer(200, body=b"<InitiateMultipartUploadResult><UploadId>u1</UploadId></InitiateMultipartUploadResult>")
+                line.answer(
+                    200,
+                    body=b"<InitiateMultipartUploadResult><UploadId>u1</UploadId></InitiateMultipartUploadResult>",
+                )
             elif request.method == "DELETE":
                 line.server.uploads.clear()
                 line.answer(204)
@@ -377,6 +378,7 @@ def test_a_part_whose_echo_is_of_other_bytes_is_unproven_and_the_upload_taken_ba
 
 def completing_with(answer: Callable[[Line, bytes], None]) -> Callable[[Line], None]:
     """Honest up to CompleteMultipartUpload."""
+
     def script(line: Line) -> None:
         while (request := line.request()) is not None:
             if "expect" in request.headers:
@@ -457,7 +459,9 @@ def resume(store: ScriptedS3, path: str, checkpoint: dict[str, object], courier:
 
 
 def parts_sent(store: ScriptedS3) -> list[int]:
-    return sorted(int(request.query["partNumber"]) for request in store.requests if "partNumber" in request.query)
+    return sorted(
+        int(request.query["partNumber"]) for request in store.requests if "partNumber" in request.query
+    )
 
 
 def test_what_was_complete_before_a_crash_is_not_sent_again(tmp_path: Path) -> None:
@@ -508,7 +512,9 @@ def test_an_upload_of_other_content_is_taken_back_and_begun_anew(tmp_path: Path)
     "checkpoint",
     [{}, {"kind": "stream-manager"}, {"kind": "s3-multipart"}, {"kind": "s3-multipart", "upload_id": 7}],
 )
-def test_a_checkpoint_that_means_nothing_here_is_ignored(checkpoint: dict[str, object], tmp_path: Path) -> None:
+def test_a_checkpoint_that_means_nothing_here_is_ignored(
+    checkpoint: dict[str, object], tmp_path: Path
+) -> None:
     with ScriptedS3() as store:
         resume(store, new_file(tmp_path, 17 * MIB), checkpoint, Courier("bucket"))
         assert len(store.objects["/bucket/file"]) == 17 * MIB

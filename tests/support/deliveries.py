@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import os
 from dataclasses import dataclass, field
@@ -78,6 +79,11 @@ class Courier:
 
     def progress(self, count: int) -> None:
         self.left_bytes += count
+
+    async def left(self, count: int) -> None:
+        """Until so many bytes say that they left."""
+        while self.left_bytes < count:  # noqa: ASYNC110  (counted in another thread)
+            await asyncio.sleep(0.005)
 
     def delivery(
         self,

@@ -21,9 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["FIXED", "IMPATIENT", "MIB", "PATIENT", "new_file", "transport_to"]
 
 MIB = 1024 * 1024
-IMPATIENT = Deadlines(
-    resolve=5, connect=5, tls=5, progress=0.4, complete=0.5, proceed=0.1, credentials=5
-)
+IMPATIENT = Deadlines(resolve=5, connect=5, tls=5, progress=0.4, complete=0.5, proceed=0.1, credentials=5)
 PATIENT = Deadlines(proceed=5)
 
 

@@ -7,6 +7,7 @@ as the transport uses one.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import socket
@@ -211,10 +212,8 @@ class ScriptedS3:
         self.is_over.set()
         self._listening.shutdown(socket.SHUT_RDWR)
         for connected in self._open:
-            try:
+            with contextlib.suppress(OSError):
                 connected.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass
         for thread in self._threads:
             thread.join(10)
         for connected in self._open:

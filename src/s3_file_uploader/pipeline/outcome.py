@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from s3_file_uploader.ledger.entry import ENTRY_COLUMNS, Entry, entry_of
 from s3_file_uploader.lifecycle import State
 from s3_file_uploader.pipeline.progress import Progress, Summary
-from s3_file_uploader.pipeline.settling import NOT_LOOKED_AT_YET
 
 if TYPE_CHECKING:
     from s3_file_uploader.errors import DeliveryError
@@ -33,11 +32,10 @@ def is_done(ledger: Ledger, clock: Clock) -> bool:
             "SELECT 1 FROM file WHERE state = 'sending'"
             " OR (state = 'ready' AND (due_at IS NULL OR attempts < ?))"
             " OR (state = 'delivered' AND due_at IS NULL AND id NOT IN (SELECT file FROM intent))"
-            " OR (state = 'settling' AND due_at <= ? AND claim_found <> 1 AND reason <> ? AND changed_at <= ?) LIMIT 1",
+            " OR (state = 'settling' AND due_at <= ? AND claim_found <> 1 AND changed_at <= ?) LIMIT 1",
             (
                 DRAIN_ATTEMPTS,
                 clock.now() + _LONGEST_WAIT_SECONDS,
-                NOT_LOOKED_AT_YET,
                 clock.started_at + _LATEST_CHANGE_SECONDS,
             ),
         ).fetchone()

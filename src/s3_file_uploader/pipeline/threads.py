@@ -74,8 +74,11 @@ class Worker:
 
     def _run(self) -> None:
         while jobs := self._take():
-            for future, job in jobs:
-                _perform(future, job)
+            self._serve(jobs)
+
+    def _serve(self, jobs: list[_Job]) -> None:
+        for future, job in jobs:
+            _perform(future, job)
 
 
 def _perform(future: Future[Any], job: Callable[[], Any]) -> None:
@@ -126,13 +129,12 @@ class LedgerThread(Worker):
                 jobs.append(self._jobs.popleft())
             return jobs or ([self._jobs.popleft()] if self._jobs else [])
 
-    def _run(self) -> None:
-        while jobs := self._take():
-            if id(jobs[0][0]) in self._outside:
-                self._outside.discard(id(jobs[0][0]))
-                _perform(*jobs[0])
-            else:
-                self._perform_together(jobs)
+    def _serve(self, jobs: list[_Job]) -> None:
+        if id(jobs[0][0]) in self._outside:
+            self._outside.discard(id(jobs[0][0]))
+            _perform(*jobs[0])
+        else:
+            self._perform_together(jobs)
 
     def _perform_together(self, jobs: list[_Job]) -> None:
         jobs = [(future, job) for future, job in jobs if future.set_running_or_notify_cancel()]

@@ -73,9 +73,10 @@ class Watching:
         scanned, cpu_seconds = await self._worker.call(self._scan_and_measure)
         self._note_troubles(scanned)
         is_there = self.rule.base not in self._troubles
-        if self.rule.looked_at is None and is_there:
+        is_first = self.rule.looked_at is None and is_there
+        if is_first:
             self.rule.looked_at = self._context.clock.now()
-        if self.rule.setting.done_marker:
+        if is_first or self.rule.setting.done_marker:
             await self._context.writer.awaited(
                 self._reconcile.release_held
             )  # a marker that came unseen shows in no candidate

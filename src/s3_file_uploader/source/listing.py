@@ -100,9 +100,12 @@ class Listing:
         if entry.is_symlink():
             if self._sight.follow_symlinks:
                 self._see_link(name)
-        elif self._goes_down and (below := self._pattern.step(self._places, name)):
-            if entry.is_dir(follow_symlinks=False):
-                self.folders.append((name, below))
+        elif self._goes_down and entry.is_dir(follow_symlinks=False):
+            self._see_folder(name)
+
+    def _see_folder(self, name: bytes) -> None:
+        if below := self._pattern.step(self._places, name):
+            self.folders.append((name, below))
 
     def _see_link(self, name: bytes) -> None:
         below = self._pattern.step(self._places, name)

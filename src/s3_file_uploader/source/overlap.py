@@ -26,7 +26,7 @@ _HALF_CHARACTERS = range(0xD800, 0xDC80)  # they stand for no byte
 _LAST_CHARACTER = 0x10FFFF
 
 
-class TooComplex(Exception):  # noqa: N818  (an answer, not a mistake)
+class TooComplex(Exception):
     """The search was given up without an answer."""
 
 

@@ -77,7 +77,7 @@ def test_a_folder_as_path_name_is_refused_with_what_to_write(tmp_path: Path) -> 
         ({"PathName": "/data/"}, {"PathName": "/data/*.csv"}, True),
         ({"PathName": "/data/", "Exclude": "*.csv"}, {"PathName": "/data/*.csv"}, False),
         ({"PathName": "/data/*", "Include": ["*.a"]}, {"PathName": "/data/*", "Include": ["*.b"]}, False),
-        ({"PathName": "/data/*", "DoneMarker": ".ok"}, {"PathName": "/data/*.ok"}, False),
+        ({"PathName": "/data/*", "DoneMarker": ".ok"}, {"PathName": "/data/*.ok"}, True),
         ({"PathName": "/data/*"}, {"PathName": "/data2/*"}, False),
     ],
 )

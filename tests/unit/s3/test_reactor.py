@@ -115,9 +115,13 @@ def test_a_stirring_idle_descriptor_is_told_to_its_owner() -> None:
         channel = reactor.open(here.fileno())
         stirred: list[int] = []
 
+        def told() -> None:
+            stirred.append(1)
+            reactor.release(channel)
+
         async def use() -> None:
             await reactor.wait(channel, WRITE, 10)
-            channel.on_stir = lambda: (stirred.append(1), reactor.release(channel))[0]
+            channel.on_stir = told
             there.close()
             while not stirred:
                 await reactor.sleep(0.001)
@@ -189,7 +193,7 @@ def test_a_signal_that_does_not_come_in_time_is_no_progress() -> None:
         assert isinstance(run(reactor, wait())[0], NoProgress)
 
 
-class Stop(Exception):  # noqa: N818
+class Stop(Exception):
     pass
 
 

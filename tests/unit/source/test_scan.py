@@ -193,18 +193,26 @@ def test_candidates_come_in_batches(root: bytes) -> None:
 
 
 def test_memory_does_not_grow_with_the_number_of_files(root: bytes) -> None:
+    peaks = []
     for number in range(4 * BATCH_SIZE):
+        if number in (0, 2 * BATCH_SIZE):
+            peaks.append(peak_bytes_of_a_scan(root))
         os.close(os.open(root + b"/%d" % number, os.O_CREAT | os.O_WRONLY))
-    selection = selection_of(root, "*")
+    of_none, of_two_batches = peaks
+    of_four_batches = peak_bytes_of_a_scan(root)
+
+    assert of_none < of_two_batches
+    assert of_four_batches < 1.2 * of_two_batches
+
+
+def peak_bytes_of_a_scan(root: bytes) -> int:
     tracemalloc.start()
     try:
-        count = sum(len(item.candidates) for item in scan(selection) if isinstance(item, Batch))
-        peak_bytes = tracemalloc.get_traced_memory()[1]
+        for _ in scan(selection_of(root, "*")):
+            pass
+        return tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-
-    assert count == 4 * BATCH_SIZE
-    assert peak_bytes < 2.5 * BATCH_SIZE * 600  # a candidate takes about 600 bytes
 
 
 NAMES = st.sampled_from(["a", "b", "ab", ".a", "a.csv", "x[1]", "é", "\udcff"])

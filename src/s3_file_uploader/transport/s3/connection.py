@@ -46,7 +46,7 @@ class Deadlines:
     credentials: float = 15.0
 
 
-class ConnectionLost(Exception):  # noqa: N818  (a fact about one connection; what it means is decided above)
+class ConnectionLost(Exception):
     """The connection broke or was closed."""
 
 
@@ -281,7 +281,14 @@ def tls_context(ca_bundle: str) -> ssl.SSLContext:
 
 
 # OpenSSL's own numbers (x509_vfy.h).
-_NOT_YET_VALID, _EXPIRED, _SELF_SIGNED, _SELF_SIGNED_IN_CHAIN, _NO_ISSUER, _NO_LEAF_ISSUER = 9, 10, 18, 19, 20, 21
+_NOT_YET_VALID, _EXPIRED, _SELF_SIGNED, _SELF_SIGNED_IN_CHAIN, _NO_ISSUER, _NO_LEAF_ISSUER = (
+    9,
+    10,
+    18,
+    19,
+    20,
+    21,
+)
 _WRONG_HOST, _WRONG_ADDRESS = 62, 64
 
 
@@ -289,7 +296,12 @@ def _tls_fault(error: ssl.SSLError, endpoint: Endpoint) -> DeliveryError:
     where = endpoint.describe()
     if isinstance(error, ssl.SSLCertVerificationError):
         return _certificate_fault(error, where)
-    if error.reason in ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "PACKET_LENGTH_TOO_LONG", "RECORD_LAYER_FAILURE"):
+    if error.reason in (
+        "WRONG_VERSION_NUMBER",
+        "HTTP_REQUEST",
+        "PACKET_LENGTH_TOO_LONG",
+        "RECORD_LAYER_FAILURE",
+    ):
         return Misconfigured(
             f"{where} does not speak TLS on that port",
             advice="EndpointUrl starts with https://; http:// or another port may be meant.",
@@ -306,7 +318,9 @@ def _certificate_fault(error: ssl.SSLCertVerificationError, where: str) -> Deliv
             advice="Look at this device's clock first; if it is right, the store's certificate must be renewed.",
         )
     if code in (_SELF_SIGNED, _SELF_SIGNED_IN_CHAIN, _NO_ISSUER, _NO_LEAF_ISSUER):
-        kind = "is self-signed" if code == _SELF_SIGNED else "comes from an authority that is not trusted here"
+        kind = (
+            "is self-signed" if code == _SELF_SIGNED else "comes from an authority that is not trusted here"
+        )
         return Misconfigured(
             f"the certificate of {where} {kind}",
             advice="Set CaBundle (AWS_CA_BUNDLE) to the certificate of the store's authority, and make sure"

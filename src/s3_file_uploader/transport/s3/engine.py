@@ -119,7 +119,8 @@ class Engine:
         """End what runs with Interrupted; a thread that hangs in the disk is left behind."""
         self._reactor.post(self._begin_close)
         until = self._loop.time() + CLOSE_SECONDS
-        while self._thread.is_alive() and self._loop.time() < until:
+        # Looked at rather than told: a thread that hangs tells nothing, and a told loop may be gone.
+        while self._thread.is_alive() and self._loop.time() < until:  # noqa: ASYNC110
             await asyncio.sleep(0.005)
         self._resolve()
         for outcome in list(self._unresolved):
@@ -222,7 +223,13 @@ class Engine:
             if file.size <= PUT_LIMIT_BYTES and delivery.checkpoint is None:
                 return await put_whole(delivery, file, store=store, reactor=reactor, buffer=buffer)
             upload = Multipart(
-                delivery, file, store=store, reactor=reactor, buffer=buffer, slots=self._slots, save=self._save
+                delivery,
+                file,
+                store=store,
+                reactor=reactor,
+                buffer=buffer,
+                slots=self._slots,
+                save=self._save,
             )
             return await upload.run()
         finally:

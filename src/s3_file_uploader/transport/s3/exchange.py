@@ -96,7 +96,7 @@ class Exchanger:
             connection = await self._pool.take(must_be_new=must_be_new)
             reader = AnswerReader(method)
             try:
-                response = await self._send(connection, reader, head, body, expects, seconds)
+                response = await self._send(connection, reader, head, body, expects=expects, seconds=seconds)
                 is_early = response is not None
                 if response is None:
                     response = await self._answer(connection, reader, seconds)
@@ -122,6 +122,7 @@ class Exchanger:
         reader: AnswerReader,
         head: bytes,
         body: bytes | FileSlice,
+        *,
         expects: bool,
         seconds: float,
     ) -> Response | None:
@@ -171,7 +172,9 @@ class Exchanger:
                 if response is not None:
                     return response
 
-    def _offer(self, connection: Connection, reader: AnswerReader, view: bytes | memoryview) -> int | Response:
+    def _offer(
+        self, connection: Connection, reader: AnswerReader, view: bytes | memoryview
+    ) -> int | Response:
         """How much was taken; or the last words of a far side that has hung up."""
         try:
             return connection.send(view)

@@ -25,7 +25,11 @@ CHUNK_LINE_LIMIT_BYTES = 256
 INTERIM_LIMIT = 16  # 1xx answers before the real one
 
 _STATUS_LINE = re.compile(r"HTTP/1\.([01]) ([1-9][0-9][0-9])(?: [^\x00-\x08\x0a-\x1f\x7f]*)?")
-_HEADER = re.compile(r"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*((?:[^\x00-\x08\x0a-\x1f\x7f]*[^\x00-\x20\x7f])?)[ \t]*")
+_HEADER = re.compile(
+    r"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*((?:[^\x00-\x08\x0a-\x1f\x7f]*[^\x00-\x20\x7f])?)[ \t]*"
+)
+# A header that is the whole of its line: what stands before and after it is a line's end.
+_HEADERS = re.compile(rf"(?:(?<=\r\n)|\A){_HEADER.pattern}(?=\r\n|\Z)")
 _DIGITS = re.compile(r"[0-9]{1,18}")
 _CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\x00-\x08\x0a-\x1f\x7f]*)?")
 
@@ -33,7 +37,9 @@ _CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\x00-\x08\x0a-\x1f\x7
 class NotHttp(TransferFault):
     """What came is not an answer of HTTP/1.x, or larger than any that we ask for."""
 
-    advice = "Something else may listen on that port, or answer on the way: look at EndpointUrl and the proxy."
+    advice = (
+        "Something else may listen on that port, or answer on the way: look at EndpointUrl and the proxy."
+    )
 
 
 class Response:
@@ -250,19 +256,20 @@ def _may_begin(data: bytes) -> bool:
 
 
 def _parse_head(text: str) -> tuple[int, int, dict[str, str]]:
-    lines = text.split("\r\n")
-    match = _STATUS_LINE.fullmatch(lines[0])
+    """Status, minor version and headers of `text`, which ends before the empty line."""
+    first, _, rest = text.partition("\r\n")
+    match = _STATUS_LINE.fullmatch(first)
     if match is None:
         raise NotHttp("the answer is not HTTP: no status line of HTTP/1.x")
-    if len(lines) > HEADER_LIMIT + 1:
-        raise NotHttp("the answer is not HTTP: too many headers")
+    lines = rest.split("\r\n") if rest else []
+    found = _HEADERS.findall(rest) if rest else []
+    # Two calls into C for all of them, instead of one for each: every line must have been found.
+    if len(found) != len(lines) or len(lines) > HEADER_LIMIT:
+        raise NotHttp("the answer is not HTTP: a line in its head is no header, or there are too many")
     headers: dict[str, str] = {}
-    for line in lines[1:]:
-        found = _HEADER.fullmatch(line)
-        if found is None:
-            raise NotHttp("the answer is not HTTP: a line in the head that is no header")
-        name, value = found[1].lower(), found[2]
-        headers[name] = f"{headers[name]}, {value}" if name in headers else value
+    for name, value in found:
+        lower = name.lower()
+        headers[lower] = f"{headers[lower]}, {value}" if lower in headers else value
     return int(match[2]), int(match[1]), headers
 
 

@@ -250,13 +250,19 @@ class Multipart:
         """One part: sent, unless the store has it already and its checksum is that of our bytes."""
         offset = (number - 1) * self._part_size
         size = min(self._part_size, self._file.size - offset)
+        there = self._there.get(number)
         digest = await digest_slice(
-            self._file, offset, size, store=self._store, reactor=self._reactor, buffer=self._buffer
+            self._file,
+            offset,
+            size,
+            store=self._store,
+            reactor=self._reactor,
+            buffer=self._buffer,
+            with_md5=there is not None and not there.checksum,
         )
         checksum = encode_crc64(digest.crc)
         self._crcs[number] = digest.crc
-        there = self._there.get(number)
-        if there is not None and there.size == size and there.checksum == checksum:
+        if there is not None and there.size == size and _is_same(there, checksum, digest.md5):
             self._etags[number] = there.etag
             return
         self._file.check_unchanged()
@@ -377,6 +383,11 @@ def _upload_id_in(checkpoint: Checkpoint | None, delivery: Delivery) -> str:
     return upload_id if isinstance(upload_id, str) else ""
 
 
+def _is_same(there: Part, checksum: str, md5: str) -> bool:
+    """Some stores list parts without checksums; an ETag that is the MD5 of our bytes says as much."""
+    return there.checksum == checksum if there.checksum else there.etag.strip('"') == md5
+
+
 def _is_of(checkpoint: Checkpoint, fingerprint: Fingerprint) -> bool:
     """A device number that changed alone (a reboot) is no other content: its parts are hashed again anyway."""
     numbers: Any = checkpoint.get("fingerprint")
@@ -388,5 +399,7 @@ def _is_of(checkpoint: Checkpoint, fingerprint: Fingerprint) -> bool:
 
 def _is_part_size(part_size: object, size: int) -> bool:
     return (
-        isinstance(part_size, int) and part_size >= 5 * _MIB and -(-size // part_size) <= MOST_PARTS  # S3's least
+        isinstance(part_size, int)
+        and part_size >= 5 * _MIB
+        and -(-size // part_size) <= MOST_PARTS  # S3's least
     )

@@ -31,7 +31,7 @@ _BROKEN = select.EPOLLERR | select.EPOLLHUP
 SWEEP_SECONDS = 0.5
 
 
-class NoProgress(Exception):  # noqa: N818  (a fact about the wait, not yet an error of the program)
+class NoProgress(Exception):
     """A wait went past its deadline."""
 
 
@@ -255,7 +255,7 @@ class Reactor:
     def spawn(
         self,
         running: Coroutine[Any, Any, Any],
-        on_end: Callable[[Any, BaseException | None], None] = lambda value, error: None,
+        on_end: Callable[[Any, BaseException | None], None] = lambda *_: None,
     ) -> Task:
         """Start a task in this turn or the next; `on_end` gets its value or what it died of."""
         task = Task(running, on_end)

@@ -29,7 +29,6 @@ class Address:
     sockaddr: Any
 
 
-
 class Resolver:
     """Looks up names for one engine. `now` below is monotonic."""
 

@@ -43,6 +43,7 @@ FIRST_LOOK_SECONDS = 0.005
 LAST_LOOK_SECONDS = 0.25
 # S3 refuses what is signed 15 minutes off; some stores call that a plain denial.
 SUSPICIOUS_SKEW_SECONDS = 300.0
+_WITH_BODY = ("PUT", "POST")
 _USER_AGENT = f"s3-file-uploader/{__version__}"
 
 
@@ -99,7 +100,10 @@ class Store:
         is_second = False
         while True:
             asked = await self._current_credentials()
-            response = await self._ask(method, key, query, headers, body, payload_hash, seconds, asked)
+            head, expects = self._head(
+                method, key, query, headers or {}, body, payload_hash=payload_hash, credentials=asked
+            )
+            response = await self._exchanger.exchange(method, head, body, expects=expects, seconds=seconds)
             if 200 <= response.status < 300:  # noqa: PLR2004  (HTTP's own class of success)
                 self._outage.succeeded()
                 return response
@@ -116,28 +120,26 @@ class Store:
                 raise self._outage.judge(error, key)
             is_second = True
 
-    async def _ask(
+    def _head(
         self,
         method: str,
         key: str,
         query: tuple[tuple[str, str], ...],
-        headers: Mapping[str, str] | None,
+        headers: Mapping[str, str],
         body: bytes | FileSlice,
+        *,
         payload_hash: str,
-        seconds: float,
         credentials: Credentials,
-    ) -> Response:
-        size = len(body) if isinstance(body, bytes) else body.size
-        fields = dict(headers) if headers else {}
-        fields["user-agent"] = _USER_AGENT
+    ) -> tuple[bytes, bool]:
+        """The signed head of a request, and whether it asks for `100 Continue`."""
+        fields = {**headers, "user-agent": _USER_AGENT}
         expects = False
-        if method in ("PUT", "POST"):
+        if method in _WITH_BODY:
+            size = len(body) if isinstance(body, bytes) else body.size
             fields["content-length"] = str(size)
             expects = self._exchanger.expects(size)
             if expects:
                 fields["expect"] = "100-continue"
-        if not payload_hash:
-            payload_hash = self._payload_hash(body)
         path = self._endpoint.target(key)
         query_text = canonical_query(query) if query else ""
         signed = self._signer.sign(
@@ -147,12 +149,10 @@ class Store:
             query_text,
             fields,
             credentials=credentials,
-            payload_hash=payload_hash,
+            payload_hash=payload_hash or self._payload_hash(body),
             now=self._clock.now(),
         )
-        target = f"{path}?{query_text}" if query_text else path
-        head = request_head(method, target, signed)
-        return await self._exchanger.exchange(method, head, body, expects=expects, seconds=seconds)
+        return request_head(method, f"{path}?{query_text}" if query_text else path, signed), expects
 
     def _payload_hash(self, body: bytes | FileSlice) -> str:
         if not isinstance(body, bytes):

@@ -12,7 +12,6 @@ import time
 from typing import TYPE_CHECKING
 
 from s3_file_uploader.errors import Interrupted
-from s3_file_uploader.transport.s3.bandwidth import Bandwidth
 from s3_file_uploader.transport.s3.connection import Deadlines, Pool, tls_context
 from s3_file_uploader.transport.s3.credentials import CredentialSource
 from s3_file_uploader.transport.s3.endpoint import Endpoint
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
 
     from s3_file_uploader.model import Receipt
     from s3_file_uploader.transport.contract import Delivery
+    from s3_file_uploader.transport.s3.bandwidth import Bandwidth
     from s3_file_uploader.transport.s3.reactor import Reactor
 
 __all__ = ["DEFAULT_CONCURRENCY", "MOST_ENGINES", "S3Transport", "open_s3_transport"]

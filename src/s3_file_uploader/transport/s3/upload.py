@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from s3_file_uploader.errors import FileChanged, FileUnreadable, Unproven
@@ -29,14 +30,16 @@ __all__ = ["CHECKSUM_HEADER", "Digest", "check_echo", "digest_slice", "put_whole
 CHECKSUM_HEADER = "x-amz-checksum-crc64nvme"
 
 
+@dataclass(frozen=True, slots=True)
 class Digest:
-    """What is known of a slice's bytes: its CRC64NVME, and the hash that its request is signed with."""
+    """What is known of a slice's bytes: its CRC64NVME, and the hash that its request is signed with.
 
-    __slots__ = ("crc", "payload_hash")
+    `md5` is empty unless it was asked for.
+    """
 
-    def __init__(self, crc: int, payload_hash: str) -> None:
-        self.crc = crc
-        self.payload_hash = payload_hash
+    crc: int
+    payload_hash: str
+    md5: str = ""
 
 
 async def put_whole(
@@ -92,27 +95,40 @@ def check_echo(echo: str, checksum: str) -> None:
     if echo == checksum:
         return
     if not echo:
-        raise Unproven("the store did not confirm the checksum of what it stored (no CRC64NVME in its answer)")
+        raise Unproven(
+            "the store did not confirm the checksum of what it stored (no CRC64NVME in its answer)"
+        )
     raise Unproven(f"the store says it holds other bytes: CRC64NVME {echo[:32]!r}, sent {checksum!r}")
 
 
 async def digest_slice(
-    file: OpenFile, offset: int, size: int, *, store: Store, reactor: Reactor, buffer: memoryview
+    file: OpenFile,
+    offset: int,
+    size: int,
+    *,
+    store: Store,
+    reactor: Reactor,
+    buffer: memoryview,
+    with_md5: bool = False,
 ) -> Digest:
     """A first pass over bytes that are about to be sent; the second finds them in the page cache."""
     crc, done, turn = 0, 0, 0
     sha = hashlib.sha256() if store.signs_payload else None
+    md5 = hashlib.md5(usedforsecurity=False) if with_md5 else None
     while done < size:
         view = read_into(buffer, file, offset + done, min(BUFFER_BYTES, size - done))
         crc = crc64nvme(view, crc)
         if sha is not None:
             sha.update(view)
+        if md5 is not None:
+            md5.update(view)
         done += len(view)
         turn += len(view)
         if turn >= TURN_BYTES and done < size:
             turn = 0
             await reactor.pause()
-    return Digest(crc, UNSIGNED_PAYLOAD if sha is None else sha.hexdigest())
+    payload_hash = UNSIGNED_PAYLOAD if sha is None else sha.hexdigest()
+    return Digest(crc, payload_hash, "" if md5 is None else md5.hexdigest())
 
 
 def _read_whole(file: OpenFile, size: int) -> bytes:
