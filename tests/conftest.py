@@ -8,11 +8,18 @@ import tempfile
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from support.seaweed import SeaweedFS
+
+# How fast a machine is, and what else it does at the moment, is not for a test to judge.
+settings.register_profile(
+    "tests", deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("tests")
 
 _home = pytest.StashKey[str]()
 

@@ -14,6 +14,7 @@ import pytest
 from s3_file_uploader.errors import FileChanged, Interrupted, Refused, TransferFault, Unproven, Unreachable
 from s3_file_uploader.transport.s3.credentials import CredentialSource
 from s3_file_uploader.transport.s3.faults import ClockSkewed
+from s3_file_uploader.transport.s3.slots import FIRST_SLOTS
 from support.deliveries import Courier
 from support.s3_transports import FIXED, MIB, PATIENT, new_file, transport_to
 from support.scripted_s3 import ECHO, Line, ScriptedS3, echo_of, honest, serve
@@ -344,6 +345,26 @@ def test_small_files_pass_while_large_ones_crawl(tmp_path: Path) -> None:
 
     with ScriptedS3(script) as store:
         asyncio.run(run(store))
+
+
+def test_a_far_store_is_given_more_connections_and_never_more_than_the_cap(tmp_path: Path) -> None:
+    def script(line: Line) -> None:
+        while (request := line.request()) is not None:
+            body = line.body(request.size)
+            time.sleep(0.03)  # the way there and back
+            line.answer(200, echo_of(body))
+
+    async def run(store: ScriptedS3) -> None:
+        async with transport_to(store, deadlines=PATIENT, concurrency=40) as transport:
+            courier = Courier("bucket")
+            path = new_file(tmp_path, 10)
+            await asyncio.gather(
+                *(transport.deliver(courier.delivery(path, f"key{number}")) for number in range(300))
+            )
+
+    with ScriptedS3(script) as store:
+        asyncio.run(run(store))
+    assert FIRST_SLOTS < store.connections <= 40
 
 
 def test_a_part_whose_echo_is_of_other_bytes_is_unproven_and_the_upload_taken_back(tmp_path: Path) -> None:

@@ -85,11 +85,11 @@ class WatchedEdge(Edge):
         if name not in EDGE_CALLS:
             return object.__getattribute__(self, name)
 
-        def call(*arguments: Any) -> Any:
+        def call(*arguments: Any, **named: Any) -> Any:
             life = self.life
             life.passing(name, is_after=False)
             with self.judge(name, arguments):
-                result = getattr(self.inner, name)(*arguments)
+                result = getattr(self.inner, name)(*arguments, **named)
             if name in _OPENING:
                 life.opened.add(result)
             elif name == "close":

@@ -63,7 +63,7 @@ class Producers:
 
     def close(self) -> None:
         for handle in list(self.handles):
-            self._end(handle)
+            self.end(handle)
         os.close(self._folder_fd)
 
     # What they do.
@@ -109,7 +109,7 @@ class Producers:
     def finish(self, which: int) -> None:
         """Close what was kept open."""
         for handle in self._handle(which):
-            self._end(handle)
+            self.end(handle)
 
     def replace(self, name: bytes, size: int) -> None:
         """Write under a temporary name and rename into place."""
@@ -247,9 +247,9 @@ class Producers:
             record.changed_at = handle.written_at = self._now()
         record.content = content
         if handle.is_closing:
-            self._end(handle)
+            self.end(handle)
 
-    def _end(self, handle: Handle) -> None:
+    def end(self, handle: Handle) -> None:
         if handle.mapping is not None:
             handle.mapping.close()
         os.close(handle.descriptor)

@@ -156,7 +156,12 @@ def test_the_changelog_has_a_place_for_what_is_next_or_this_very_version() -> No
 
 def test_no_file_names_a_download_host_or_a_path_of_one_machine() -> None:
     """Packages come from the index that a machine is set up with, and only from there."""
-    tracked = subprocess.run(["git", "ls-files", "-z"], cwd=_ROOT, capture_output=True, check=True).stdout
+    tracked = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=_ROOT,
+        capture_output=True,
+        check=True,
+    ).stdout
     names = [os.fsdecode(name) for name in tracked.split(b"\0") if name]
     hosts = re.compile("|".join(["pypi" + r"\.org", "python" + "hosted", "/ro" + "ot/", "/opt/py" + "pi"]))
 

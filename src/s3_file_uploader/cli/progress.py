@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import os
 from typing import TYPE_CHECKING, Any, TextIO
 
 from s3_file_uploader.cli.presentation import duration, files, rate, size
@@ -20,6 +21,7 @@ __all__ = ["Bar", "BarredStream", "Lines", "plain_line"]
 
 _BAR_SECONDS = 0.2
 _LINE_SECONDS = 10.0
+_COLUMNS, _ROWS = 80, 24  # where a terminal does not know
 
 
 class Bar:
@@ -28,13 +30,16 @@ class Bar:
     def __init__(self, stream: TextIO) -> None:
         from tqdm import tqdm  # noqa: PLC0415  # only on a terminal
 
+        has_width = _columns(stream) > 0
         self._tqdm: Any = tqdm
         self._bar = tqdm(
             total=0,
             unit="B",
             unit_scale=True,
             file=stream,
-            dynamic_ncols=True,
+            dynamic_ncols=has_width,
+            ncols=None if has_width else _COLUMNS,
+            nrows=None if has_width else _ROWS,
             leave=False,
             bar_format="{desc} {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} {rate_fmt} {remaining} left",
         )
@@ -60,6 +65,14 @@ class Bar:
     def write(self, text: str, stream: TextIO) -> None:
         """Other text on the same terminal, above the bar."""
         self._tqdm.write(text, file=stream, end="")
+
+
+def _columns(stream: TextIO) -> int:
+    """A serial console says 0: tqdm would then show nothing at all."""
+    try:
+        return os.get_terminal_size(stream.fileno()).columns
+    except (OSError, ValueError):
+        return 0
 
 
 class BarredStream(io.TextIOBase):

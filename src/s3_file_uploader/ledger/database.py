@@ -34,6 +34,8 @@ __all__ = [
 APPLICATION_ID = 0x73336675  # "s3fu"
 SCHEMA_VERSION = 1
 DATABASE = "ledger.db"
+# Of SQLite's messages, those of a disk or a neighbour rather than of a mistake of ours.
+_MAY_PASS = ("full", "disk I/O error", "readonly", "locked", "unable to open")
 _CHECKED_BYTES = 64 * 1024 * 1024
 _SET_ASIDE_ADVICE = (
     "Stop the daemon and run `s3-file-uploader ledger set-aside`: the damaged ledger is kept beside the new one, "
@@ -197,7 +199,8 @@ def translated(path: str = "the ledger") -> Iterator[None]:
         text = str(error)
         if "malformed" in text or "not a database" in text:
             raise LedgerCorrupt(f"{path} is damaged: {text}", advice=_SET_ASIDE_ADVICE) from error
-        raise LedgerUnavailable(f"{path} cannot be used: {text}") from error
+        kind = LedgerUnavailable if any(word in text for word in _MAY_PASS) else LedgerError
+        raise kind(f"{path} cannot be used: {text}") from error
     except sqlite3.DatabaseError as error:
         raise LedgerCorrupt(f"{path} is damaged: {error}", advice=_SET_ASIDE_ADVICE) from error
 

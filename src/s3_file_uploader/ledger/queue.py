@@ -183,6 +183,13 @@ class Queue:
         )
         return len(chosen)
 
+    def backlog(self) -> tuple[int, int]:
+        """How many files, and bytes, are still to be sent."""
+        count, size = self._ledger.connection.execute(
+            "SELECT count(*), coalesce(sum(size), 0) FROM file WHERE state IN ('settling', 'ready', 'sending')"
+        ).fetchone()
+        return int(count), int(size)
+
     def counts(self) -> dict[tuple[int, str], tuple[int, int]]:
         """Files and bytes by rule and state; reads the whole table, so not for hot paths."""
         return {

@@ -41,6 +41,7 @@ class Sightseen:
 
     seen_ids: list[int] = field(default_factory=list)
     new: int = 0
+    new_bytes: int = 0  # to be sent more than before
     changed: int = 0
     to_hash_again: list[tuple[int, Candidate]] = field(default_factory=list)
 
@@ -83,6 +84,7 @@ class Sightings:
         execute_many = self._ledger.connection.executemany
         execute_many(_INSERT, new)
         result.new += len(new)
+        result.new_bytes += sum(row[5] for row in new)
         if new or result.changed:
             self.release_held(folder, now)
 
@@ -117,6 +119,11 @@ class Sightings:
                 self.renumber_device(row[0], seen)
             return
         result.changed += 1
+        if row[2] in _PROVEN:
+            result.new += 1
+            result.new_bytes += seen.size
+        else:
+            result.new_bytes += seen.size - was.size
         self.change(row[0], State(row[2]), candidate, now=now, due_at=due_at)
 
     def change(self, file: int, state: State, candidate: Candidate, *, now: float, due_at: float) -> None:
@@ -138,6 +145,33 @@ class Sightings:
     def renumber_device(self, file: int, seen: Fingerprint) -> None:
         """The same content on a disk that got another number."""
         self._ledger.connection.execute("UPDATE file SET device = ? WHERE id = ?", (seen.device, file))
+
+    def drop_rule(self, name: str) -> int:
+        """A rule is gone from the configuration: its files are nobody's any more. Returns how many."""
+        return self._ledger.connection.execute(
+            "DELETE FROM file WHERE rule = (SELECT id FROM rule WHERE name = ?)", (name,)
+        ).rowcount
+
+    def reselect(self, rule: int, selected_by: str, takes: Callable[[bytes, bytes], bool]) -> int:
+        """If the rule selects by other patterns than before, drop the files that it no longer takes.
+
+        `selected_by` says by what; `takes` tells of a folder and a name. Returns how many.
+        """
+        execute, meta = self._ledger.connection.execute, f"selection of rule {rule}"
+        before = execute("SELECT value FROM meta WHERE key = ?", (meta,)).fetchone()
+        if before is not None and before[0] == selected_by:
+            return 0
+        execute(
+            "INSERT INTO meta VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+            (meta, selected_by),
+        )
+        rows = execute(
+            "SELECT file.id, folder.path, file.name FROM file JOIN folder ON folder.id = file.folder WHERE file.rule = ?",
+            (rule,),
+        )
+        dropped = [(number,) for number, folder, name in rows if not takes(folder, name)]
+        self._ledger.connection.executemany("DELETE FROM file WHERE id = ?", dropped)
+        return len(dropped)
 
     def release_held(self, folder: int, now: float) -> None:
         """Something happened in a folder: whoever was held there is looked at again."""

@@ -68,9 +68,11 @@ class Context:
     def has_background(self) -> bool:
         return bool(self._background)
 
-    async def settle_background(self) -> None:
-        while self._background:
-            await asyncio.gather(*self._background, return_exceptions=True)
+    async def settle_background(self, timeout_seconds: float) -> None:
+        """Wait for what runs beside the loops; a hung disk must not hold the end for longer."""
+        deadline = self.clock.monotonic() + timeout_seconds
+        while self._background and (left := deadline - self.clock.monotonic()) > 0:
+            await asyncio.wait(self._background, timeout=left)
 
     def note_pause(self, destination: str, reason: str | None) -> None:
         """Tell status, through the ledger, that a destination is paused, or that it is not any more."""
@@ -86,11 +88,17 @@ class Context:
         await self.writer.awaited(Endings(self.ledger, self.clock.wall).note_pause, destination, reason)
 
 
-async def wait_for(event: asyncio.Event, timeout_seconds: float | None) -> bool:
-    """Whether the event came in time."""
+async def wait_for(event: asyncio.Event, timeout_seconds: float | None) -> None:
+    """Until the event is set, or the time is over: then it is set as well.
+
+    Not asyncio.wait_for, which before Python 3.12 could swallow a cancellation that came together
+    with the event, and so outlive it.
+    """
     if timeout_seconds is None:
-        return await event.wait()
+        await event.wait()
+        return
+    timer = asyncio.get_running_loop().call_later(timeout_seconds, event.set)
     try:
-        return await asyncio.wait_for(event.wait(), timeout_seconds)
-    except asyncio.TimeoutError:
-        return False
+        await event.wait()
+    finally:
+        timer.cancel()

@@ -11,7 +11,7 @@ import asyncio
 from functools import partial
 from typing import TYPE_CHECKING
 
-from s3_file_uploader.errors import DeliveryError, Interrupted, TransferFault
+from s3_file_uploader.errors import DeliveryError, FileChanged, Interrupted, TransferFault
 from s3_file_uploader.ledger import Endings, Entry, Sightings
 from s3_file_uploader.lifecycle import State
 from s3_file_uploader.model import Checkpoint, Receipt
@@ -54,7 +54,7 @@ class Feed:
         self.folders = Folders(context.edge)
         self._endings = Endings(context.ledger, context.clock.wall)
         self._sightings = Sightings(context.ledger, context.clock.wall)
-        self._running: dict[int, asyncio.Future[Receipt]] = {}
+        self._running: dict[tuple[str, str], asyncio.Future[Receipt]] = {}  # by destination and key
         self._ended: list[tuple[Claim, Receipt | BaseException]] = []
         self._has_ended = asyncio.Event()
         self._turn = 0
@@ -97,8 +97,19 @@ class Feed:
         claims = await self._context.writer.awaited(partial(self._sending.claim, rule, room, but_not=but_not))
         if not claims and but_not and gate.is_paused:
             claims = await self._context.writer.awaited(partial(self._sending.claim, rule, room))
+        overlapping: list[Ended] = []
         for claim in claims:
-            self._begin(rule, gate, claim)
+            # Of two deliveries to one key at once, the one with the older content might come in last:
+            # a file that was replaced waits until what was being sent of it has ended.
+            if (rule.destination, claim.key) in self._running:
+                overlapping.append(
+                    Ended(claim.entry, Verdict.RESETTLE, FileChanged("still being sent as it was"))
+                )
+            else:
+                self._begin(rule, gate, claim)
+        if overlapping:
+            await self._context.writer.awaited(self._sending.judge, overlapping)
+            self._context.due_changed.set()
         return len(claims)
 
     def _begin(self, rule: ActiveRule, gate: Gate, claim: Claim) -> None:
@@ -124,7 +135,7 @@ class Feed:
             self._context.progress.sent,
         )
         future = asyncio.ensure_future(self._transports[rule.destination].deliver(delivery))
-        self._running[entry.id] = future
+        self._running[rule.destination, claim.key] = future
         self._context.progress.in_flight = len(self._running)
         future.add_done_callback(partial(self._note_end, claim))
         log.debug("sending", rule=rule.name, path=entry.path, key=claim.key, size=entry.fingerprint.size)
@@ -133,7 +144,7 @@ class Feed:
         await self._context.writer.awaited(self._endings.save_checkpoint, entry, checkpoint, durable=True)
 
     def _note_end(self, claim: Claim, future: asyncio.Future[Receipt]) -> None:
-        del self._running[claim.entry.id]
+        del self._running[self._context.rule(claim.entry).destination, claim.key]
         self._context.progress.in_flight = len(self._running)
         if future.cancelled():
             self._ended.append((claim, Interrupted("the delivery was stopped")))
@@ -242,8 +253,10 @@ class Feed:
             )
 
     def _next_probe_at(self) -> float | None:
-        times = [at for gate in self._context.gates.values() if (at := gate.next_probe_at()) is not None]
-        return min(times, default=None)
+        """The next time that a pause allows a probe. One that is overdue waits for a file, not for a time."""
+        now = self._context.clock.now()
+        times = [gate.next_probe_at() for gate in self._context.gates.values()]
+        return min((at for at in times if at is not None and at > now), default=None)
 
     def cancel_all(self) -> None:
         """Ask every running delivery to stop and keep its checkpoint."""

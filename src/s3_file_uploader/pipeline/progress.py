@@ -15,7 +15,7 @@ __all__ = ["Progress", "Summary"]
 class Progress:
     """Since the start of this run. Sizes are in bytes; `bytes_sent` also counts what is on its way."""
 
-    files_found: int = 0
+    files_found: int = 0  # to be sent: known at the start, and found since
     bytes_found: int = 0
     files_done: int = 0  # delivered
     bytes_done: int = 0

@@ -41,6 +41,7 @@ class Scanned:
 
     files: int = 0
     new: int = 0
+    new_bytes: int = 0
     changed: int = 0
     gone: int = 0
     troubles: list[Trouble] = field(default_factory=list)
@@ -49,6 +50,7 @@ class Scanned:
 
     def add(self, sighted: Sightseen) -> None:
         self.new += sighted.new
+        self.new_bytes += sighted.new_bytes
         self.changed += sighted.changed
         self.to_hash_again += sighted.to_hash_again
 

@@ -39,6 +39,18 @@ class ActiveRule:
     def base(self) -> bytes:
         return self.selection.pattern.base
 
+    @property
+    def selected_by(self) -> str:
+        """By what it selects, as one text: when that changes, files may no longer be its own."""
+        setting = self.setting
+        return repr((setting.path_name, setting.include, setting.exclude, setting.done_marker))
+
+    def takes(self, folder: bytes, name: bytes) -> bool:
+        pattern = self.selection.pattern
+        return pattern.holds_files(pattern.places(folder)) and self.selection.selects(
+            pattern.relative_folder(folder), name
+        )
+
 
 def active_rules(settings: Settings, numbers: Mapping[str, int]) -> list[ActiveRule]:
     """The configuration's rules with their numbers in the ledger."""

@@ -140,7 +140,10 @@ class Settling:
             evidence=entry.evidence if is_of_this_run else Evidence.NONE,
             active_reason=_active_reason(entry, newest),
             marker=marker,
-            last_claim=_LAST_CLAIMS[entry.claim_found] if is_of_this_run else LastClaim.NONE,
+            # A claim of this run counts also for content of an earlier one: else it would be repeated at once.
+            last_claim=_LAST_CLAIMS[entry.claim_found]
+            if entry.claimed_at >= self._clock.started_at
+            else LastClaim.NONE,
             last_claim_at=entry.claimed_at,
         )
 

@@ -131,10 +131,15 @@ class Uploader:
         ledger, settings = self._ledger, self._settings
         self._clock.begin(ledger.running_clock_start())
         with ledger.transaction():
-            ledger.register_rules([rule.name for rule in settings.rules])
+            sightings = Sightings(ledger)
+            for name in ledger.register_rules([rule.name for rule in settings.rules]):
+                sightings.drop_rule(name)
+            rules = active_rules(settings, ledger.rule_ids)
+            for rule in rules:
+                sightings.reselect(rule.id, rule.selected_by, rule.takes)
             for number in ledger.rule_ids.values():
-                Sightings(ledger).release_rule(number, self._clock.now())
-        rules = active_rules(settings, ledger.rule_ids)
+                sightings.release_rule(number, self._clock.now())
+            self.progress.files_found, self.progress.bytes_found = Queue(ledger).backlog()
         cap = 4 * (settings.concurrency or DEFAULT_CONCURRENCY)
         gates = {
             rule.destination: Gate(
@@ -248,8 +253,7 @@ class Uploader:
             Exception
         ):  # the error that ends the run is already on its way to the caller
             await feed.collect_now()
-        with contextlib.suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(context.settle_background(), 2.0)
+        await context.settle_background(2.0)
 
     async def _summary(self, context: Context, unreachable: DeliveryError | None) -> Summary:
         summary = await context.writer.awaited(summarise, self._ledger, self.progress, unreachable)

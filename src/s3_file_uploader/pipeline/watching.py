@@ -106,6 +106,7 @@ class Watching:
         if scanned.new or scanned.changed:
             log.debug("found", rule=self.rule.name, files=scanned.new + scanned.changed)
         self._context.progress.files_found += scanned.new
+        self._context.progress.bytes_found += scanned.new_bytes
         if scanned.new or scanned.changed or scanned.files:
             self._context.due_changed.set()
         if scanned.gone:
@@ -145,6 +146,8 @@ class Watching:
         if self.rule.setting.watch:
             self._watcher = Watcher.open(self._tell_unwatched)
         if self._watcher is not None:
+            # Also a folder that is not there yet: its appearance wakes us.
+            self._worker.submit(self._watcher.add, [self.rule.base])
             asyncio.get_running_loop().add_reader(self._watcher.fileno(), self._lag)
 
     def _tell_unwatched(self, unwatched: Unwatched) -> None:
@@ -183,13 +186,17 @@ class Watching:
         pending, self._pending = self._pending, {}
         for folder, names in pending.items():
             self._take_in(await self._worker.call(self._reconcile.look, folder, names))
+        if pending and self.rule.setting.done_marker:
+            await self._context.writer.awaited(self._reconcile.release_held)
+            self._context.due_changed.set()
 
     def _take_wake(self, wake: Wake) -> None:
         for folder, names in wake.touched.items():
             self._pending.setdefault(folder, {}).update(names)
         if wake.overflowed:
             self._context.background(self._distrust())
-        if wake.folders_changed or wake.overflowed:
+        pattern = self.rule.selection.pattern
+        if wake.overflowed or any(pattern.could_contain_folder(folder) for folder in wake.folders_changed):
             self.rescan()
 
     async def _distrust(self) -> None:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from s3_file_uploader.transport.contract import Delivery
 
-__all__ = ["FakeTransport", "Fault"]
+__all__ = ["FakeTransport", "Fault", "fault_error"]
 
 _CHUNK_BYTES = 256 * 1024
 
@@ -62,7 +62,7 @@ _ERRORS: dict[Fault, Callable[[], Exception]] = {
 }
 
 
-def _error(fault: Fault) -> Exception:
+def fault_error(fault: Fault) -> Exception:
     return _ERRORS[fault]()
 
 
@@ -80,7 +80,7 @@ class FakeTransport:
         fault = self.script(delivery)
         if fault in (Fault.UNREACHABLE, Fault.MISCONFIGURED, Fault.THROTTLED):
             await asyncio.sleep(0)
-            raise _error(fault)
+            raise fault_error(fault)
         opened = delivery.source.open()
         try:
             opened.check_unchanged()
@@ -102,7 +102,7 @@ class FakeTransport:
             self.objects[delivery.key] = content
             self.puts.append(delivery.key)
         if fault is not Fault.NONE:
-            raise _error(fault)
+            raise fault_error(fault)
 
     async def close(self) -> None:
         self.is_closed = True

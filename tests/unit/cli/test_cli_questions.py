@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import base64
+import json
 import os
 import socket
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -19,8 +21,6 @@ from s3_file_uploader.lifecycle import Event, State
 from s3_file_uploader.model import Candidate, Fingerprint, Receipt, printable
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from support.commands import Shell
 
 NAME = "test"
@@ -353,3 +353,43 @@ def test_a_ledger_in_use_is_not_set_aside(shell: Shell, book: Book, state: Path)
 def test_the_ledgers_path_is_told(shell: Shell, book: Book, state: Path) -> None:
     assert shell("ledger", "path").out == f"{state / NAME}\n"
     assert shell("ledger", "path", "--name", "x", "--state-directory", "/s").out == "/s/x\n"
+
+
+def _sections() -> dict[str, str]:
+    page = (Path(__file__).parents[3] / "docs/reference/json.md").read_text(encoding="utf-8")
+    head, *rest = page.split("\n## ")
+    return {part.partition("\n")[0]: head + part for part in rest}
+
+
+def _fields(value: object) -> set[str]:
+    if isinstance(value, list):
+        return set().union(*map(_fields, value))
+    if isinstance(value, dict):
+        return set(value).union(*map(_fields, value.values()))
+    return set()
+
+
+def test_the_documented_contract_names_every_field(shell: Shell, full: Book) -> None:
+    sections = _sections()
+    typed = {
+        "status": [("status", "--json")],
+        "list": [("list", "--json"), ("list", "--json", "--state", "removed")],
+        "explain": [("explain", "--json", full.path(name)) for name in (ODD, b"held.csv")],
+        "retry": [("retry", "--json", "--all")],
+        "drain --dry-run": [
+            ("drain", "--dry-run", "--json", os.fsdecode(full.folder), "s3://bucket", "--include-active")
+        ],
+    }
+    missing = {}
+    for section, commands in typed.items():
+        text = sections[section] + (sections["list"] + sections["status"] if section == "explain" else "")
+        for command in commands:
+            fields = set().union(*(_fields(json.loads(text)) for text in _documents(shell(*command).out)))
+            missing[command] = {field for field in fields if f"`{field}`" not in text}
+
+    assert not any(missing.values()), missing
+
+
+def _documents(out: str) -> list[str]:
+    """One object, or one a line."""
+    return [out] if out.startswith("{\n") else out.splitlines()

@@ -321,3 +321,73 @@ def test_an_unreachable_destination_is_given_up_by_a_drain(
     transport = FakeTransport(script=lambda _: Fault.UNREACHABLE)
     summary = asyncio.run(drain(settings(state, rule(folder)), transport, include_active=True))
     assert isinstance(summary.unreachable, Unreachable)
+
+
+def test_files_that_a_changed_pattern_no_longer_takes_are_let_alone(folder: Path, state: Path) -> None:
+    for name in ("a.csv", "b.csv", "a.log", "b.log"):
+        write(folder, name, mtime=1)
+    away = FakeTransport(script=lambda _: Fault.MISCONFIGURED)
+    asyncio.run(
+        drain(settings(state, rule(folder, path_name=str(folder / "*.csv"))), away, include_active=True)
+    )
+    transport = FakeTransport()
+    asyncio.run(
+        drain(settings(state, rule(folder, path_name=str(folder / "*.log"))), transport, include_active=True)
+    )
+    assert sorted(transport.objects) == ["a.log", "b.log"]
+
+
+def test_the_files_of_a_rule_that_is_gone_are_let_alone(folder: Path, state: Path) -> None:
+    write(folder, "a.csv", mtime=1)
+    away = FakeTransport(script=lambda _: Fault.MISCONFIGURED)
+    first = rule(folder, path_name=str(folder / "*.csv"), name="csv")
+    asyncio.run(drain(settings(state, first), away, include_active=True))
+    transport = FakeTransport()
+    second = rule(folder, path_name=str(folder / "*.log"), name="log")
+    asyncio.run(drain(settings(state, second), transport, include_active=True))
+    assert not transport.objects
+    assert os.listdir(folder) == ["a.csv"]
+
+
+def test_two_contents_never_race_to_one_object_name(folder: Path, state: Path) -> None:
+    """A file is replaced while it is sent: the newer content waits until the older has ended."""
+    path = write(folder, "a", b"old", mtime=1)
+    at_once: list[int] = []
+    going: set[object] = set()
+    replaced = asyncio.Event()
+
+    async def slowly(delivery: object) -> None:
+        going.add(delivery)
+        at_once.append(len(going))
+        if not replaced.is_set():
+            replaced.set()
+            path.unlink()
+            write(folder, "a", b"new", mtime=2)
+            await asyncio.sleep(1.0)
+        going.discard(delivery)
+
+    transport = FakeTransport(pause=slowly)
+
+    async def scenario(uploader: Uploader) -> None:
+        await until(lambda: transport.objects.get("a") == b"new")
+        await until(lambda: not path.exists())
+
+    asyncio.run(running(settings(state, rule(folder, active_file="none")), transport, scenario))
+    assert max(at_once) == 1
+    assert transport.puts[-1] == "a"
+    assert transport.objects["a"] == b"new"
+
+
+def test_a_done_marker_that_comes_later_is_noticed_at_once(folder: Path, state: Path) -> None:
+    write(folder, "a.csv", b"1")
+    transport = FakeTransport()
+
+    async def scenario(uploader: Uploader) -> None:
+        await until(lambda: bool(uploader.progress.looked_at))
+        await asyncio.sleep(0.3)
+        assert not transport.objects
+        write(folder, "a.csv.done", b"")
+        await until(lambda: "a.csv" in transport.objects)
+
+    one = rule(folder, done_marker=".done", interval_seconds=3600.0)
+    asyncio.run(running(settings(state, one), transport, scenario))

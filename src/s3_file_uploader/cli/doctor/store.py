@@ -43,6 +43,7 @@ _ANSWER_SECONDS = 15.0
 _PROBE_SECONDS = 60.0
 _SKEW_SECONDS = 300.0  # S3 refuses what is signed 15 minutes off
 _SOON_SECONDS = 60.0
+_NOT_ALLOWED = ("AccessDenied", "403")
 _OK, _NO_CONTENT, _NOT_FOUND = 200, 204, 404
 _ALLOW = "Allow s3:PutObject on the bucket and prefix for these credentials."
 
@@ -166,7 +167,8 @@ def _bucket(area: str, asker: _Asker) -> Iterator[Finding]:
         headers=headers,
         now=time.time(),
     )
-    if isinstance(problem, AccessDenied):
+    # A refused signature is an AccessDenied too: only the plain one is about what may be listed.
+    if isinstance(problem, AccessDenied) and problem.code in _NOT_ALLOWED:
         yield ok(area, f"{where} answers; whether uploads are allowed cannot be told without --probe")
     else:
         yield fail(area, str(problem), problem.advice, of_destination=True)

@@ -2,8 +2,7 @@
 
 A connection moves bytes without blocking and knows nothing of HTTP. The pool never opens one while
 an idle one can be had, hands out the one used last (the others grow old and are closed), and drops
-an idle one as soon as the far side closes it. Certificates are always verified; what fails there is
-named for what it is, because "TLS error" helps nobody.
+an idle one as soon as the far side closes it.
 """
 
 from __future__ import annotations
@@ -15,16 +14,16 @@ import ssl
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from s3_file_uploader.errors import ConfigurationError, Misconfigured, Unreachable
+from s3_file_uploader.errors import Unreachable
 from s3_file_uploader.transport.s3.reactor import READ, WRITE, NoProgress
+from s3_file_uploader.transport.s3.tls import said, tls_fault
 
 if TYPE_CHECKING:
-    from s3_file_uploader.errors import DeliveryError
     from s3_file_uploader.transport.s3.endpoint import Endpoint
     from s3_file_uploader.transport.s3.reactor import Channel, Reactor, Signal
     from s3_file_uploader.transport.s3.resolver import Address, Resolver
 
-__all__ = ["Connection", "ConnectionLost", "Deadlines", "Pool", "tls_context"]
+__all__ = ["Connection", "ConnectionLost", "Deadlines", "Pool"]
 
 RECEIVE_BYTES = 64 * 1024
 IDLE_SECONDS = 60.0
@@ -73,7 +72,7 @@ class Connection:
         except (BlockingIOError, ssl.SSLWantWriteError, ssl.SSLWantReadError):
             return 0
         except OSError as error:
-            raise ConnectionLost(_said(error)) from None
+            raise ConnectionLost(said(error)) from None
 
     def send_file(self, fd: int, offset: int, size: int) -> int | None:
         """Plain connections only: send from a file, without copying through this process.
@@ -93,7 +92,7 @@ class Connection:
         except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
             return None
         except OSError as error:
-            raise ConnectionLost(_said(error)) from None
+            raise ConnectionLost(said(error)) from None
 
     @property
     def tls_session(self) -> ssl.SSLSession | None:
@@ -183,7 +182,7 @@ class Pool:
             try:
                 connected = await self._dial(address)
             except (OSError, NoProgress) as error:
-                trouble = f"{address.sockaddr[0]}: {_said(error)}"
+                trouble = f"{address.sockaddr[0]}: {said(error)}"
                 if address == self._good:
                     self._good = None
                 continue
@@ -262,83 +261,6 @@ class Pool:
                 await self._reactor.wait(channel, WRITE, self._deadlines.tls)
             except ssl.SSLError as error:
                 self._session = None
-                raise _tls_fault(error, self._endpoint) from None
+                raise tls_fault(error, self._endpoint.describe()) from None
             else:
                 return
-
-
-def tls_context(ca_bundle: str) -> ssl.SSLContext:
-    """Certificates are verified against the system's authorities, or against CaBundle alone."""
-    try:
-        context = ssl.create_default_context(cafile=ca_bundle or None)
-    except (OSError, ssl.SSLError) as error:
-        raise ConfigurationError(
-            f"CaBundle {ca_bundle!r} cannot be used: {_said(error)}",
-            advice="CaBundle (AWS_CA_BUNDLE) names a readable file of certificates in PEM form.",
-        ) from None
-    context.set_alpn_protocols(["http/1.1"])
-    return context
-
-
-# OpenSSL's own numbers (x509_vfy.h).
-_NOT_YET_VALID, _EXPIRED, _SELF_SIGNED, _SELF_SIGNED_IN_CHAIN, _NO_ISSUER, _NO_LEAF_ISSUER = (
-    9,
-    10,
-    18,
-    19,
-    20,
-    21,
-)
-_WRONG_HOST, _WRONG_ADDRESS = 62, 64
-
-
-def _tls_fault(error: ssl.SSLError, endpoint: Endpoint) -> DeliveryError:
-    where = endpoint.describe()
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return _certificate_fault(error, where)
-    if error.reason in (
-        "WRONG_VERSION_NUMBER",
-        "HTTP_REQUEST",
-        "PACKET_LENGTH_TOO_LONG",
-        "RECORD_LAYER_FAILURE",
-    ):
-        return Misconfigured(
-            f"{where} does not speak TLS on that port",
-            advice="EndpointUrl starts with https://; http:// or another port may be meant.",
-        )
-    return Unreachable(f"no TLS connection to {where}: {_said(error)}")
-
-
-def _certificate_fault(error: ssl.SSLCertVerificationError, where: str) -> DeliveryError:
-    code, said = error.verify_code, error.verify_message
-    if code in (_NOT_YET_VALID, _EXPIRED):
-        state = "has expired" if code == _EXPIRED else "is not valid yet"
-        return Unreachable(
-            f"the certificate of {where} {state}",
-            advice="Look at this device's clock first; if it is right, the store's certificate must be renewed.",
-        )
-    if code in (_SELF_SIGNED, _SELF_SIGNED_IN_CHAIN, _NO_ISSUER, _NO_LEAF_ISSUER):
-        kind = (
-            "is self-signed" if code == _SELF_SIGNED else "comes from an authority that is not trusted here"
-        )
-        return Misconfigured(
-            f"the certificate of {where} {kind}",
-            advice="Set CaBundle (AWS_CA_BUNDLE) to the certificate of the store's authority, and make sure"
-            " that no proxy or login page answers in its place.",
-        )
-    if code in (_WRONG_HOST, _WRONG_ADDRESS):
-        return Misconfigured(
-            f"the certificate of {where} is for another name: {said}",
-            advice="Use a name in EndpointUrl that the certificate carries, or set PathStyle to true.",
-        )
-    return Misconfigured(f"the certificate of {where} is not accepted: {said}")
-
-
-def _said(error: BaseException) -> str:
-    if isinstance(error, NoProgress):
-        return "no answer in time"
-    if isinstance(error, ssl.SSLError):
-        return error.reason or str(error)
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    return str(error) or type(error).__name__

@@ -58,12 +58,15 @@ else:
 class _Outcome(_ReceiptFuture):
     """What `deliver` returns: cancelling it asks the engine to stop that delivery."""
 
-    stop: Callable[[], None] | None = None
+    __slots__ = ("engine", "job")
+
+    engine: Engine
+    job: _Job
 
     def cancel(self, msg: Any | None = None) -> bool:
         was_pending = super().cancel(msg)
-        if was_pending and self.stop is not None:
-            self.stop()
+        if was_pending:
+            self.engine.stop(self.job)
         return was_pending
 
 
@@ -109,11 +112,14 @@ class Engine:
 
     def deliver(self, delivery: Delivery) -> asyncio.Future[Receipt]:
         outcome = _Outcome(loop=self._loop)
-        job = _Job(delivery, outcome)
-        outcome.stop = lambda: self._reactor.post(lambda: self._stop(job))
+        outcome.engine, outcome.job = self, _Job(delivery, outcome)
         self._unresolved.add(outcome)
-        self._reactor.post(job)
+        self._reactor.post(outcome.job)
         return outcome
+
+    def stop(self, job: _Job) -> None:
+        """End one delivery with Interrupted, where it stands."""
+        self._reactor.post(lambda: self._stop(job))
 
     async def close(self) -> None:
         """End what runs with Interrupted; a thread that hangs in the disk is left behind."""
@@ -134,7 +140,6 @@ class Engine:
 
     def _settle(self, outcome: _Outcome, receipt: Receipt | None, error: DeliveryError | None) -> None:
         self._unresolved.discard(outcome)
-        outcome.stop = None
         if outcome.done():
             return
         if error is not None:

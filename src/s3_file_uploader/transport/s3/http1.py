@@ -164,8 +164,8 @@ class AnswerReader:
     def _frame(self, minor: int) -> None:
         """Decide, once the head is known, how the body ends and whether the connection lives on."""
         headers = self._headers
-        tokens = headers.get("connection", "").lower().replace(" ", "").split(",")
-        self._keeps_alive = "close" not in tokens and (minor == 1 or "keep-alive" in tokens)
+        connection = headers.get("connection")
+        self._keeps_alive = minor == 1 if connection is None else _keeps_alive(connection, minor)
         coding, length = headers.get("transfer-encoding"), headers.get("content-length")
         if coding is not None and (coding.lower() != "chunked" or length is not None or minor == 0):
             raise NotHttp("the answer is not HTTP: a transfer coding that cannot be trusted")
@@ -266,15 +266,30 @@ def _parse_head(text: str) -> tuple[int, int, dict[str, str]]:
     # Two calls into C for all of them, instead of one for each: every line must have been found.
     if len(found) != len(lines) or len(lines) > HEADER_LIMIT:
         raise NotHttp("the answer is not HTTP: a line in its head is no header, or there are too many")
+    headers = {name.lower(): value for name, value in found}
+    if len(headers) != len(found):
+        headers = _joined(found)
+    return int(match[2]), int(match[1]), headers
+
+
+def _keeps_alive(connection: str, minor: int) -> bool:
+    tokens = connection.lower().replace(" ", "").split(",")
+    return "close" not in tokens and (minor == 1 or "keep-alive" in tokens)
+
+
+def _joined(found: list[tuple[str, str]]) -> dict[str, str]:
+    """Headers of which some are repeated."""
     headers: dict[str, str] = {}
     for name, value in found:
         lower = name.lower()
         headers[lower] = f"{headers[lower]}, {value}" if lower in headers else value
-    return int(match[2]), int(match[1]), headers
+    return headers
 
 
 def _length(text: str) -> int:
     """Content-Length, which may be repeated as long as it says the same."""
+    if _DIGITS.fullmatch(text):
+        return int(text)
     values = {value.strip() for value in text.split(",")}
     value = values.pop()
     if values or not _DIGITS.fullmatch(value):

@@ -12,7 +12,7 @@ import time
 from typing import TYPE_CHECKING
 
 from s3_file_uploader.errors import Interrupted
-from s3_file_uploader.transport.s3.connection import Deadlines, Pool, tls_context
+from s3_file_uploader.transport.s3.connection import Deadlines, Pool
 from s3_file_uploader.transport.s3.credentials import CredentialSource
 from s3_file_uploader.transport.s3.endpoint import Endpoint
 from s3_file_uploader.transport.s3.engine import Engine, Route
@@ -20,6 +20,7 @@ from s3_file_uploader.transport.s3.exchange import Exchanger
 from s3_file_uploader.transport.s3.resolver import Resolver
 from s3_file_uploader.transport.s3.sigv4 import Signer
 from s3_file_uploader.transport.s3.store import Store, StoreClock
+from s3_file_uploader.transport.s3.tls import tls_context
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -1,0 +1,66 @@
+"""What is saved of a multipart upload, and whether what was saved is of any use now. Pure decisions."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from s3_file_uploader.model import Fingerprint
+
+if TYPE_CHECKING:
+    from s3_file_uploader.model import Checkpoint
+    from s3_file_uploader.transport.contract import Delivery
+
+__all__ = ["PUT_LIMIT_BYTES", "checkpoint_of", "part_size_in", "part_size_of", "upload_id_in"]
+
+_MIB = 1024 * 1024
+PUT_LIMIT_BYTES = 16 * _MIB
+MOST_PARTS = 10_000
+_LEAST_PART_BYTES = 5 * _MIB  # of S3
+_KIND = "s3-multipart"
+
+
+def part_size_of(size: int) -> int:
+    """8 MiB, 16 for what is above 1 GiB, more only where 10 000 parts would not do."""
+    least = -(-size // MOST_PARTS)
+    usual = 8 * _MIB if size <= 1024 * _MIB else 16 * _MIB
+    return max(usual, -(-least // _MIB) * _MIB)
+
+
+def checkpoint_of(delivery: Delivery, upload_id: str, part_size: int) -> Checkpoint:
+    fingerprint = delivery.source.fingerprint
+    return {
+        "kind": _KIND,
+        "bucket": delivery.bucket,
+        "key": delivery.key,
+        "upload_id": upload_id,
+        "part_size": part_size,
+        "fingerprint": list(fingerprint),
+    }
+
+
+def upload_id_in(checkpoint: Checkpoint | None, delivery: Delivery) -> str:
+    """Empty where the checkpoint is not one of ours, or leads elsewhere."""
+    if not isinstance(checkpoint, dict) or checkpoint.get("kind") != _KIND:
+        return ""
+    if checkpoint.get("bucket") != delivery.bucket or checkpoint.get("key") != delivery.key:
+        return ""
+    upload_id = checkpoint.get("upload_id")
+    return upload_id if isinstance(upload_id, str) else ""
+
+
+def part_size_in(checkpoint: Checkpoint, fingerprint: Fingerprint) -> int:
+    """The size of its parts, in bytes, or 0 where the checkpoint is of other content or senseless."""
+    part_size = checkpoint.get("part_size")
+    if not _is_of(checkpoint, fingerprint) or not isinstance(part_size, int):
+        return 0
+    is_possible = part_size >= _LEAST_PART_BYTES and -(-fingerprint.size // part_size) <= MOST_PARTS
+    return part_size if is_possible else 0
+
+
+def _is_of(checkpoint: Checkpoint, fingerprint: Fingerprint) -> bool:
+    """A device number that changed alone (a reboot) is no other content: its parts are hashed again anyway."""
+    numbers: Any = checkpoint.get("fingerprint")
+    if not isinstance(numbers, list) or len(numbers) != 5:  # noqa: PLR2004  (the fields of a fingerprint)
+        return False
+    was = Fingerprint(*numbers)
+    return was == fingerprint or was.differs_only_in_device(fingerprint)

@@ -1,0 +1,28 @@
+"""Whatever producers, clocks, networks and deaths do: nothing is lost, nothing half-written goes, nothing sticks.
+
+`HYPOTHESIS_PROFILE=long` looks for ten minutes or more instead of seconds.
+"""
+
+from __future__ import annotations
+
+import os
+
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis.stateful import run_state_machine_as_test
+from support.sim_machine import Focus, machine
+import pytest
+
+_IS_LONG = os.environ.get("HYPOTHESIS_PROFILE") == "long"
+_SETTINGS = settings(
+    max_examples=5000 if _IS_LONG else 120,
+    stateful_step_count=40,
+    deadline=None,
+    derandomize=not _IS_LONG,
+    database=None,
+    suppress_health_check=list(HealthCheck),
+)
+
+
+@pytest.mark.timeout(7200 if _IS_LONG else 120)
+def test_nothing_is_lost_removed_undelivered_or_stuck_whatever_happens() -> None:
+    run_state_machine_as_test(machine(Focus()), settings=_SETTINGS)
