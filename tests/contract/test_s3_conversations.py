@@ -458,7 +458,7 @@ def test_a_completion_whose_answer_was_lost_is_found_complete(concurrency: int, 
         assert len(deliver(store, new_file(tmp_path, 17 * MIB), concurrency=concurrency)) == 1
 
 
-def checkpoint_of(path: str, upload_id: str = "u1") -> dict[str, object]:
+def saved_for(path: str, upload_id: str = "u1") -> dict[str, object]:
     status = os.stat(path)
     numbers = [status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns]
     return {
@@ -489,7 +489,7 @@ def test_what_was_complete_before_a_crash_is_not_sent_again(tmp_path: Path) -> N
     path = new_file(tmp_path, 20 * MIB)
     with ScriptedS3() as store, open(path, "rb") as file:
         store.objects["/bucket/file"] = file.read()
-        receipt = resume(store, path, checkpoint_of(path), Courier("bucket"))
+        receipt = resume(store, path, saved_for(path), Courier("bucket"))
     assert receipt.size == 20 * MIB
     assert parts_sent(store) == []
 
@@ -499,7 +499,7 @@ def test_an_upload_that_is_gone_is_begun_anew(tmp_path: Path) -> None:
     courier = Courier("bucket")
     with ScriptedS3() as store, open(path, "rb") as file:
         store.objects["/bucket/file"] = b"what was there before"
-        resume(store, path, checkpoint_of(path, "gone"), courier)
+        resume(store, path, saved_for(path, "gone"), courier)
         assert store.objects["/bucket/file"] == file.read()
     assert parts_sent(store) == [1, 2, 3]
     assert courier.saved[0] is None
@@ -511,14 +511,14 @@ def test_only_parts_with_the_checksum_of_our_own_bytes_are_believed(tmp_path: Pa
     with ScriptedS3() as store, open(path, "rb") as file:
         content = file.read()
         store.uploads["u1"] = {1: content[: 8 * MIB], 2: b"!" + content[8 * MIB + 1 : 16 * MIB], 3: b"short"}
-        resume(store, path, checkpoint_of(path), Courier("bucket"))
+        resume(store, path, saved_for(path), Courier("bucket"))
         assert store.objects["/bucket/file"] == content
     assert parts_sent(store) == [2, 3]
 
 
 def test_an_upload_of_other_content_is_taken_back_and_begun_anew(tmp_path: Path) -> None:
     path = new_file(tmp_path, 20 * MIB)
-    checkpoint = checkpoint_of(path)
+    checkpoint = saved_for(path)
     os.utime(path, ns=(1, 1))
     courier = Courier("bucket")
     with ScriptedS3() as store, open(path, "rb") as file:
@@ -529,16 +529,31 @@ def test_an_upload_of_other_content_is_taken_back_and_begun_anew(tmp_path: Path)
     assert courier.saved[0] is None
 
 
+@pytest.mark.parametrize("size", [10, 17 * MIB])
 @pytest.mark.parametrize(
     "checkpoint",
     [{}, {"kind": "stream-manager"}, {"kind": "s3-multipart"}, {"kind": "s3-multipart", "upload_id": 7}],
 )
 def test_a_checkpoint_that_means_nothing_here_is_ignored(
-    checkpoint: dict[str, object], tmp_path: Path
+    checkpoint: dict[str, object], size: int, tmp_path: Path
 ) -> None:
     with ScriptedS3() as store:
-        resume(store, new_file(tmp_path, 17 * MIB), checkpoint, Courier("bucket"))
-        assert len(store.objects["/bucket/file"]) == 17 * MIB
+        resume(store, new_file(tmp_path, size), checkpoint, Courier("bucket"))
+        assert len(store.objects["/bucket/file"]) == size
+        assert not store.uploads
+
+
+def test_a_file_that_became_small_takes_the_upload_of_its_large_self_back(tmp_path: Path) -> None:
+    path = new_file(tmp_path, 20 * MIB)
+    checkpoint = saved_for(path)
+    new_file(tmp_path, 10)
+    courier = Courier("bucket")
+    with ScriptedS3() as store:
+        store.uploads["u1"] = {1: b"old"}
+        resume(store, path, checkpoint, courier)
+        assert not store.uploads
+        assert len(store.objects["/bucket/file"]) == 10
+    assert courier.saved == [None]
 
 
 def test_the_upload_id_is_saved_before_the_first_part_leaves(tmp_path: Path) -> None:

@@ -181,14 +181,20 @@ def test_drain_sends_all_but_the_newest_and_the_questions_know_it(device: Device
     assert sorted(device.objects()) == ["pre/a.csv", "pre/b.csv"]
 
 
-def test_drain_to_a_store_that_takes_nothing_exits_with_3_and_keeps_the_files(device: Device) -> None:
-    device.environment["AWS_ACCESS_KEY_ID"] = "nobody"
+@pytest.mark.parametrize(
+    ("variable", "code"),
+    [("AWS_ACCESS_KEY_ID", "InvalidAccessKeyId"), ("AWS_SECRET_ACCESS_KEY", "SignatureDoesNotMatch")],
+)
+def test_drain_to_a_store_that_takes_nothing_exits_with_3_and_keeps_the_only_file(
+    device: Device, variable: str, code: str
+) -> None:
+    device.environment[variable] = "nobody-knows-this"
     path = device.write("a.csv", 1)
 
     answer = device.type("drain", *device.route, "--include-active")
 
     assert answer.returncode == 3
-    assert "InvalidAccessKeyId" in answer.stdout
+    assert code in answer.stdout
     assert "Try: " in answer.stdout.splitlines()[-1]
     assert path.exists()
 

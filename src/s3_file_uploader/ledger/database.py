@@ -125,12 +125,13 @@ def open_writing(folder: str) -> sqlite3.Connection:
     path = os.path.join(folder, DATABASE)
     with translated(path):
         connection = _connect(f"file:{_quoted(path)}?mode=rwc")
-        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
-        _verify(connection, path, may_create=True)
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA journal_size_limit = 4194304")
-        connection.execute("PRAGMA temp_store = MEMORY")
-        connection.execute("PRAGMA foreign_keys = OFF")
+        with _closed_unless_it_serves(connection):
+            connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+            _verify(connection, path, may_create=True)
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA journal_size_limit = 4194304")
+            connection.execute("PRAGMA temp_store = MEMORY")
+            connection.execute("PRAGMA foreign_keys = OFF")
         return connection
 
 
@@ -141,9 +142,20 @@ def open_reading(folder: str) -> sqlite3.Connection | None:
         return None
     with translated(path):
         connection = _connect(f"file:{_quoted(path)}?mode=rw")
-        connection.execute("PRAGMA query_only = ON")
-        _verify(connection, path, may_create=False)
+        with _closed_unless_it_serves(connection):
+            connection.execute("PRAGMA query_only = ON")
+            _verify(connection, path, may_create=False)
         return connection
+
+
+@contextlib.contextmanager
+def _closed_unless_it_serves(connection: sqlite3.Connection) -> Iterator[None]:
+    """A ledger that is refused is not left open: it may be set aside next."""
+    try:
+        yield
+    except BaseException:
+        connection.close()
+        raise
 
 
 def _connect(address: str) -> sqlite3.Connection:

@@ -14,7 +14,7 @@ from s3_file_uploader.source.hidden import hidden_name
 from s3_file_uploader.source.removal import Conclusion, Outcome, Target
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Callable, Sequence
 
     from s3_file_uploader.pipeline.clock import Clock
     from s3_file_uploader.pipeline.disposal import Disposal, Disposed
@@ -47,16 +47,15 @@ class Recovery:
         self._clock = clock
         self._orphans: dict[tuple[bytes, bytes], float] = {}
 
-    def run(self) -> list[Disposed]:
-        """Finish or undo every removal that was under way; what was being sent is ready again."""
+    def interrupt(self) -> None:
+        """What a dead process was sending is ready again."""
         self._writes.write(self._queue.interrupt_all).result()
-        return self.conclude_intents()
 
-    def conclude_intents(self, only: Collection[int] | None = None) -> list[Disposed]:
-        """Each open intent once, or `only` these; those that must stay hidden are for a later call."""
+    def conclude_intents(self, select: Callable[[Intent], bool] = lambda _intent: True) -> list[Disposed]:
+        """Finish or undo the removals that were under way; those that must stay hidden are for a later call."""
         concluded: list[Disposed] = []
         for intent in self._writes.write(self._endings.intents).result():
-            if only is not None and intent.id not in only:
+            if not select(intent):
                 continue
             try:
                 outcome = recovery.recover(self._edge, intent_of(intent, self._tag))

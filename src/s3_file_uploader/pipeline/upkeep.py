@@ -67,7 +67,9 @@ class Upkeep:
     async def _tidy(self) -> None:
         if self._disposing.left_hidden:
             wanted, self._disposing.left_hidden = self._disposing.left_hidden, set()
-            for disposed in await self._worker.call(self._recovery.conclude_intents, wanted):
+            for disposed in await self._worker.call(
+                self._recovery.conclude_intents, lambda intent: intent.id in wanted
+            ):
                 if disposed.left_hidden is not None:
                     self._disposing.left_hidden.add(disposed.left_hidden)
                 self._disposing.tell(disposed)

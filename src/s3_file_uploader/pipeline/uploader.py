@@ -14,10 +14,11 @@ import random as randomness
 import socket
 from typing import TYPE_CHECKING, Any
 
-from s3_file_uploader.ledger import Ledger, Queue, Settled, Sightings
+from s3_file_uploader.ledger import Intent, Ledger, Queue, Sightings
 from s3_file_uploader.observe.log import log
 from s3_file_uploader.pipeline.clock import Clock
-from s3_file_uploader.pipeline.context import Context, wait_for
+from s3_file_uploader.pipeline.context import Context
+from s3_file_uploader.pipeline.deciding import Deciding
 from s3_file_uploader.pipeline.disposal import Disposal
 from s3_file_uploader.pipeline.disposing import Disposing
 from s3_file_uploader.pipeline.feed import Feed
@@ -27,7 +28,7 @@ from s3_file_uploader.pipeline.progress import Progress, Summary
 from s3_file_uploader.pipeline.recovery import Recovery
 from s3_file_uploader.pipeline.rules import ActiveRule, active_rules
 from s3_file_uploader.pipeline.sending import Sending
-from s3_file_uploader.pipeline.settling import Settling, look_at_markers
+from s3_file_uploader.pipeline.settling import Settling
 from s3_file_uploader.pipeline.threads import LedgerThread, Worker
 from s3_file_uploader.pipeline.upkeep import Upkeep
 from s3_file_uploader.pipeline.watching import Watching
@@ -73,10 +74,8 @@ class Uploader:
         self._random = random
         self._environment = os.environ if environment is None else environment
         self._stop = asyncio.Event()
-        self._loop: asyncio.AbstractEventLoop | None = None
         self._context: Context | None = None
         self._watchings: list[Watching] = []
-        self._told_held: set[tuple[str, str]] = set()
         self.progress = Progress()
 
     def stop(self) -> None:
@@ -85,7 +84,6 @@ class Uploader:
 
     async def run(self) -> Summary:
         """Until stopped, or for a drain until everything that can go has gone."""
-        self._loop = asyncio.get_running_loop()
         context = self._context = self._prepare()
         transports = {
             rule.destination: self._open_transport(rule.setting)
@@ -110,16 +108,15 @@ class Uploader:
         self._watchings = [Watching(context, rule, looking[rule.id], recovery) for rule in context.rules]
         log.info("started", files=None, rule=", ".join(rule.name for rule in context.rules))
         try:
-            for disposed in await Worker("recover").call(recovery.run):
-                log.info(
-                    "recovered", path=disposed.entry.path, state=disposed.state.value, reason=disposed.reason
-                )
+            await context.writer.awaited(Queue(self._ledger).interrupt_all)
+            for rule in context.rules:
+                context.background(self._recover(context, recovery, disposing, disposing_threads, rule))
             await disposing.take_up()
             loops = [watching.run() for watching in self._watchings]
             loops += [
                 feed.run(),
                 feed.collect(),
-                self._settle(context, settling, disposing, looking),
+                Deciding(context, settling, disposing, looking).run(),
                 Upkeep(context, disposing, recovery, feed).run(),
             ]
             unreachable = await self._until_end(context, feed, disposing, loops)
@@ -154,41 +151,31 @@ class Uploader:
     def _look_again(self, rule: ActiveRule, folder: bytes, name: bytes) -> None:
         next(one for one in self._watchings if one.rule is rule).look_at(folder, name)
 
-    async def _settle(
-        self, context: Context, settling: Settling, disposing: Disposing, looking: Mapping[int, Worker]
+    async def _recover(
+        self,
+        context: Context,
+        recovery: Recovery,
+        disposing: Disposing,
+        threads: Mapping[int, Worker],
+        rule: ActiveRule,
     ) -> None:
-        """Until cancelled: decide on files whose time has come."""
-        queue = Queue(self._ledger)
-        rules = {rule.id: rule for rule in context.rules}
-        while True:
-            context.due_changed.clear()
-            waiting = await context.writer.awaited(settling.waiting)
-            markers = {}
-            for number, entries in settling.needs_markers(waiting).items():
-                markers.update(
-                    await looking[number].call(look_at_markers, self._edge, rules[number], entries)
-                )
-            if waiting:
-                decisions = await context.writer.awaited(settling.decide, waiting, markers)
-                self._tell_held(context, decisions)
-            context.work.set()
-            await disposing.take_up()
-            due_at = await context.writer.awaited(queue.next_due)
-            pause = None if due_at is None else max(0.0, due_at - self._clock.now())
-            if not waiting:
-                await wait_for(context.due_changed, pause)
+        """Put right what a dead process left of a rule; a hung disk of one rule holds up no other.
 
-    def _tell_held(self, context: Context, decisions: Iterable[Settled]) -> None:
-        """The first time that a rule holds files back, and why: whoever runs it on one file must be told."""
-        held: dict[tuple[str, str], int] = {}
-        for decision in decisions:
-            if not decision.is_ready and decision.due_at is None:
-                place = (context.rule(decision.entry).name, decision.reason)
-                held[place] = held.get(place, 0) + 1
-        for place, files in held.items():
-            tell = log.debug if place in self._told_held else log.info
-            self._told_held.add(place)
-            tell("held", rule=place[0], files=files, reason=place[1])
+        The first rule also sees to what rules left that are gone from the configuration.
+        """
+        others = {one.name for one in context.rules if one is not rule}
+        is_first = rule is context.rules[0]
+
+        def is_ours(intent: Intent) -> bool:
+            return intent.rule == rule.name or (is_first and intent.rule not in others)
+
+        for disposed in await threads[rule.id].call(recovery.conclude_intents, is_ours):
+            if disposed.left_hidden is not None:
+                disposing.left_hidden.add(disposed.left_hidden)
+            log.info(
+                "recovered", path=disposed.entry.path, state=disposed.state.value, reason=disposed.reason
+            )
+        context.due_changed.set()
 
     async def _until_end(
         self, context: Context, feed: Feed, disposing: Disposing, loops: Iterable[Coroutine[Any, Any, None]]

@@ -8,7 +8,7 @@ import os
 import socket
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -361,7 +361,7 @@ def _sections() -> dict[str, str]:
     return {part.partition("\n")[0]: head + part for part in rest}
 
 
-def _fields(value: object) -> set[str]:
+def _fields(value: Any) -> set[str]:
     if isinstance(value, list):
         return set().union(*map(_fields, value))
     if isinstance(value, dict):
@@ -384,7 +384,9 @@ def test_the_documented_contract_names_every_field(shell: Shell, full: Book) -> 
     for section, commands in typed.items():
         text = sections[section] + (sections["list"] + sections["status"] if section == "explain" else "")
         for command in commands:
-            fields = set().union(*(_fields(json.loads(text)) for text in _documents(shell(*command).out)))
+            fields: set[str] = set().union(
+                *(_fields(json.loads(document)) for document in _documents(shell(*command).out))
+            )
             missing[command] = {field for field in fields if f"`{field}`" not in text}
 
     assert not any(missing.values()), missing

@@ -20,7 +20,7 @@ _KIND = "s3-multipart"
 
 
 def part_size_of(size: int) -> int:
-    """8 MiB, 16 for what is above 1 GiB, more only where 10 000 parts would not do."""
+    """In bytes: 8 MiB, 16 for what is above 1 GiB, more only where 10 000 parts would not do."""
     least = -(-size // MOST_PARTS)
     usual = 8 * _MIB if size <= 1024 * _MIB else 16 * _MIB
     return max(usual, -(-least // _MIB) * _MIB)

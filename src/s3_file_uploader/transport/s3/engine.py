@@ -18,8 +18,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from s3_file_uploader.errors import DeliveryError, Interrupted, Refused
+from s3_file_uploader.transport.s3.checkpoint import PUT_LIMIT_BYTES
 from s3_file_uploader.transport.s3.exchange import BUFFER_BYTES
-from s3_file_uploader.transport.s3.multipart import PUT_LIMIT_BYTES, Multipart
+from s3_file_uploader.transport.s3.multipart import Multipart
 from s3_file_uploader.transport.s3.reactor import Reactor
 from s3_file_uploader.transport.s3.slots import Slots
 from s3_file_uploader.transport.s3.upload import put_whole
@@ -236,7 +237,10 @@ class Engine:
                 slots=self._slots,
                 save=self._save,
             )
-            return await upload.run()
+            if file.size > PUT_LIMIT_BYTES:
+                return await upload.run()
+            await upload.forget()
+            return await put_whole(delivery, file, store=store, reactor=reactor, buffer=buffer)
         finally:
             file.close()
 

@@ -9,9 +9,10 @@ claimed.
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from s3_file_uploader.errors import (
+    Concern,
     DeliveryError,
     FileChanged,
     FileVanished,
@@ -19,7 +20,12 @@ from s3_file_uploader.errors import (
     Refused,
     Unproven,
 )
-from s3_file_uploader.model import Fingerprint
+from s3_file_uploader.transport.s3.checkpoint import (
+    checkpoint_of,
+    part_size_in,
+    part_size_of,
+    upload_id_in,
+)
 from s3_file_uploader.transport.s3.crt import combine_crc64nvme, encode_crc64
 from s3_file_uploader.transport.s3.exchange import FileSlice
 from s3_file_uploader.transport.s3.faults import UploadGone, delivery_error
@@ -39,14 +45,9 @@ if TYPE_CHECKING:
     from s3_file_uploader.transport.s3.reactor import Reactor, Signal, Task
     from s3_file_uploader.transport.s3.store import Store
 
-__all__ = ["PUT_LIMIT_BYTES", "Multipart", "part_size_of"]
+__all__ = ["Multipart"]
 
-_MIB = 1024 * 1024
-PUT_LIMIT_BYTES = 16 * _MIB
-MOST_PARTS = 10_000
 STREAMS = 4  # parts of one file in flight
-
-_KIND = "s3-multipart"
 
 
 class Lender(Protocol):
@@ -135,13 +136,10 @@ class Multipart:
         upload_id = upload_id_in(checkpoint, self._delivery)
         if checkpoint is None or not upload_id:
             return None
-        part_size = checkpoint.get("part_size")
-        if not XX:
-            with contextlib.suppress(UploadGone):
-                await self._abort(upload_id)
-            await self._save(self._delivery, None)
+        part_size = part_size_in(checkpoint, self._delivery.source.fingerprint)
+        if not part_size:
+            await self.forget()
             return None
-        assert isinstance(part_size, int)
         self._part_size = part_size
         try:
             self._there = await self._list(upload_id)
@@ -153,6 +151,18 @@ class Multipart:
             return receipt
         self._upload_id = upload_id
         return None
+
+    async def forget(self) -> None:
+        """Take back the upload of a checkpoint that is of no use, if it is ours and can be taken back."""
+        upload_id = upload_id_in(self._delivery.checkpoint, self._delivery)
+        if upload_id:
+            try:
+                await self._abort(upload_id)
+            except DeliveryError as error:
+                # Gone, or no right to abort: nothing to wait for. An unreachable store is another matter.
+                if error.concern in (Concern.DESTINATION, Concern.PROCESS):
+                    raise
+        await self._save(self._delivery, None)
 
     async def _list(self, upload_id: str) -> dict[int, Part]:
         found: dict[int, Part] = {}
