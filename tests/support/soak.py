@@ -263,6 +263,9 @@ class Soak:
 
     def assert_nothing_wrong(self) -> None:
         assert not self.watcher.wrong, f"seed {self.seed}: {self.watcher.wrong[:5]}"
+        # Nothing here is refused or fails: not a parked file, not a removal that did not work.
+        errors = [line for line in self.log.read_text(encoding="utf-8").splitlines() if " ERROR " in line]
+        assert not errors, f"seed {self.seed}: {errors[:5]}"
 
     def assert_consistent(self, held: set[bytes]) -> None:
         """Every name's last version is in the bucket, or held here; and no version was lost on the way."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import signal
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -16,11 +17,12 @@ from typing import TYPE_CHECKING, Any
 from s3_file_uploader import __version__
 from s3_file_uploader.cli.remembered import remember
 from s3_file_uploader.control import decode_paths, serve
-from s3_file_uploader.errors import ConfigurationError
 from s3_file_uploader.ledger import Ledger
+from s3_file_uploader.observe.log import conceal
 from s3_file_uploader.pipeline.clock import Clock
 from s3_file_uploader.pipeline.uploader import Uploader
 from s3_file_uploader.source.lease import ignore_lease_signal
+from s3_file_uploader.transport.registry import opener
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator
@@ -29,7 +31,9 @@ if TYPE_CHECKING:
     from s3_file_uploader.pipeline.progress import Progress, Summary
     from s3_file_uploader.transport.contract import Transport
 
-__all__ = ["Stop", "s3_transports", "upload"]
+_MOST_OPEN_FILES = 65_536
+
+__all__ = ["Stop", "upload"]
 
 
 class Stop:
@@ -62,6 +66,16 @@ class Stop:
                 signal.signal(number, action)
 
 
+def allow_open_files() -> None:
+    """As many open files as the system lets us have: removals under way and deliveries each hold some."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and (
+        hard == resource.RLIM_INFINITY or soft < min(hard, _MOST_OPEN_FILES)
+    ):
+        wanted = _MOST_OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, _MOST_OPEN_FILES)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, wanted), hard))
+
+
 def upload(
     settings: Settings,
     stop: Stop,
@@ -73,7 +87,8 @@ def upload(
 ) -> Summary:
     """Hold the ledger and run until stopped, or for a drain until all that can go has gone."""
     ignore_lease_signal()
-    open_transport = transports or s3_transports(settings)
+    allow_open_files()
+    open_transport = transports or opener(settings, conceal)
     ledger = Ledger.open(settings.state_directory, settings.name)
     try:
         remember(ledger, settings)
@@ -131,30 +146,3 @@ def _commands(uploader: Uploader, clock: Clock) -> dict[str, Callable[..., Any]]
         }
 
     return {"retry": retry, "rescan": rescan, "status": status}
-
-
-def s3_transports(settings: Settings) -> Callable[[Rule], Transport]:
-    """Opens the transport of a rule; the limit of bandwidth is shared by all of them."""
-    for rule in settings.rules:
-        if rule.transport != "s3":
-            raise ConfigurationError(
-                f"rule {rule.name}: Transport {rule.transport} is not part of this version",
-                advice="Set Transport to s3.",
-            )
-    from s3_file_uploader.transport.s3 import Bandwidth, open_s3_transport  # noqa: PLC0415  # awscrt and ssl
-
-    bandwidth = None if settings.max_bandwidth is None else Bandwidth(settings.max_bandwidth)
-
-    def open_transport(rule: Rule) -> Transport:
-        return open_s3_transport(
-            bucket=rule.bucket_name,
-            region=rule.region,
-            endpoint_url=rule.endpoint_url,
-            path_style=rule.path_style,
-            ca_bundle=rule.ca_bundle,
-            profile=rule.profile,
-            concurrency=settings.concurrency,
-            bandwidth=bandwidth,
-        )
-
-    return open_transport

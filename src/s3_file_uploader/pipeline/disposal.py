@@ -101,7 +101,7 @@ class Disposal:
         return [self._commit_one(one) for one in taken if one.receipt is None or one.entry.id in proven]
 
     def _commit_one(self, one: Taken) -> Taken:
-        entry = one.entry if one.receipt is None else proven_entry(one.entry, one.receipt)
+        entry = one.entry if one.receipt is None else proven_entry(one.entry, one.receipt, self._clock.wall())
         if one.prepared is None:
             return replace(one, entry=entry)
         intent = self._endings.intend(
@@ -183,7 +183,7 @@ class Disposal:
         return Disposed(entry, State.DELIVERED, str(refusal), refusal.advice)
 
 
-def proven_entry(entry: Entry, receipt: Receipt) -> Entry:
+def proven_entry(entry: Entry, receipt: Receipt, wall: float) -> Entry:
     """The row as it is once the receipt is in it."""
     return replace(
         entry,
@@ -192,4 +192,5 @@ def proven_entry(entry: Entry, receipt: Receipt) -> Entry:
         checksum=receipt.checksum,
         etag=receipt.etag,
         version_id=receipt.version_id,
+        delivered_at_wall=wall,
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING
 
 from s3_file_uploader.errors import ConfigurationError
@@ -12,48 +11,52 @@ if TYPE_CHECKING:
 
     from s3_file_uploader.config import Rule, Settings
     from s3_file_uploader.transport.contract import Transport
-    from s3_file_uploader.transport.s3.bandwidth import Bandwidth
 
 __all__ = ["TRANSPORTS", "opener"]
 
 
-def _s3(settings: Settings) -> Callable[[Rule], Transport]:
-    from s3_file_uploader.transport.s3 import Bandwidth  # noqa: PLC0415  # heavy; only where it is used
+def _s3(settings: Settings, conceal: Callable[..., None] | None) -> Callable[[Rule], Transport]:
+    from s3_file_uploader.transport.s3 import (  # noqa: PLC0415  # awscrt and ssl: only where they are used
+        Bandwidth,
+        open_s3_transport,
+    )
 
     # One bucket of tokens for the whole process, whatever the number of destinations.
     bandwidth = None if settings.max_bandwidth is None else Bandwidth(settings.max_bandwidth)
-    return partial(_open_s3, settings.concurrency, bandwidth)
+
+    def open_transport(rule: Rule) -> Transport:
+        return open_s3_transport(
+            bucket=rule.bucket_name,
+            region=rule.region,
+            endpoint_url=rule.endpoint_url,
+            path_style=rule.path_style,
+            ca_bundle=rule.ca_bundle,
+            profile=rule.profile,
+            concurrency=settings.concurrency,
+            bandwidth=bandwidth,
+            conceal=conceal,
+        )
+
+    return open_transport
 
 
-def _open_s3(concurrency: int | None, bandwidth: Bandwidth | None, rule: Rule) -> Transport:
-    from s3_file_uploader.transport.s3 import open_s3_transport  # noqa: PLC0415  # as above
-
-    return open_s3_transport(
-        bucket=rule.bucket_name,
-        region=rule.region,
-        endpoint_url=rule.endpoint_url,
-        path_style=rule.path_style,
-        ca_bundle=rule.ca_bundle,
-        profile=rule.profile,
-        concurrency=concurrency,
-        bandwidth=bandwidth,
-    )
+TRANSPORTS: dict[str, Callable[[Settings, Callable[..., None] | None], Callable[[Rule], Transport]]] = {
+    "s3": _s3
+}
 
 
-TRANSPORTS: dict[str, Callable[[Settings], Callable[[Rule], Transport]]] = {"s3": _s3}
+def opener(settings: Settings, conceal: Callable[..., None] | None = None) -> Callable[[Rule], Transport]:
+    """What opens the transport of a rule; ConfigurationError for one that is not there.
 
-
-def opener(settings: Settings) -> Callable[[Rule], Transport]:
-    """What opens the transport of a rule; ConfigurationError for one that is not there."""
+    `conceal` is told every secret that a transport gets to know.
+    """
     openers: dict[str, Callable[[Rule], Transport]] = {}
-
-    def open_for(rule: Rule) -> Transport:
+    for rule in settings.rules:
         if rule.transport not in TRANSPORTS:
             raise ConfigurationError(
-                f"rule {rule.name}: Transport {rule.transport!r} is not in this build; there is {', '.join(TRANSPORTS)}"
+                f"rule {rule.name}: Transport {rule.transport} is not part of this version",
+                advice=f"Set Transport to {' or '.join(TRANSPORTS)}.",
             )
         if rule.transport not in openers:
-            openers[rule.transport] = TRANSPORTS[rule.transport](settings)
-        return openers[rule.transport](rule)
-
-    return open_for
+            openers[rule.transport] = TRANSPORTS[rule.transport](settings, conceal)
+    return lambda rule: openers[rule.transport](rule)

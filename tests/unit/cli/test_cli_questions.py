@@ -371,7 +371,7 @@ def _fields(value: Any) -> set[str]:
 
 def test_the_documented_contract_names_every_field(shell: Shell, full: Book) -> None:
     sections = _sections()
-    typed = {
+    typed: dict[str, list[tuple[str, ...]]] = {
         "status": [("status", "--json")],
         "list": [("list", "--json"), ("list", "--json", "--state", "removed")],
         "explain": [("explain", "--json", full.path(name)) for name in (ODD, b"held.csv")],
@@ -380,7 +380,7 @@ def test_the_documented_contract_names_every_field(shell: Shell, full: Book) -> 
             ("drain", "--dry-run", "--json", os.fsdecode(full.folder), "s3://bucket", "--include-active")
         ],
     }
-    missing = {}
+    missing: dict[tuple[str, ...], set[str]] = {}
     for section, commands in typed.items():
         text = sections[section] + (sections["list"] + sections["status"] if section == "explain" else "")
         for command in commands:

@@ -21,11 +21,11 @@ from s3_file_uploader.errors import AccessDenied, ConfigurationError, DeliveryEr
 from s3_file_uploader.model import Fingerprint
 from s3_file_uploader.transport.contract import Delivery
 from s3_file_uploader.transport.s3 import open_s3_transport
-from s3_file_uploader.transport.s3.connection import tls_context
 from s3_file_uploader.transport.s3.credentials import CredentialSource
 from s3_file_uploader.transport.s3.endpoint import Endpoint
 from s3_file_uploader.transport.s3.faults import delivery_error, server_seconds
 from s3_file_uploader.transport.s3.sigv4 import EMPTY_SHA256, Signer, canonical_query
+from s3_file_uploader.transport.s3.tls import tls_context
 from s3_file_uploader.transport.s3.xml import error_of
 
 if TYPE_CHECKING:

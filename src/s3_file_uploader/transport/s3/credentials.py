@@ -64,6 +64,7 @@ class CredentialSource:
         profile: str = "",
         *,
         changed: Callable[[], None] | None = None,
+        conceal: Callable[..., None] | None = None,
         fetch: Callable[[str, float], tuple[str, str, str | None, float | None]] = crt.fetch_credentials,
         patience: Patience | None = None,
         wall: Callable[[], float] = time.time,
@@ -72,6 +73,7 @@ class CredentialSource:
     ) -> None:
         self._profile = profile
         self._changed = changed
+        self._conceal = conceal  # told each secret before anyone signs with it, to keep it out of logs
         self._fetch = fetch
         self._patience = patience or Patience()
         self._wall = wall
@@ -167,7 +169,10 @@ class CredentialSource:
 
     def _attempt(self) -> tuple[Credentials | None, str]:
         try:
-            return Credentials(*self._fetch(self._profile, _FETCH_TIMEOUT_SECONDS)), ""
+            fetched = Credentials(*self._fetch(self._profile, _FETCH_TIMEOUT_SECONDS))
+            if self._conceal is not None:
+                self._conceal(fetched.secret_access_key, fetched.session_token)
+            return fetched, ""  # noqa: TRY300  # what conceal raises is a failed attempt too
         except crt.ChainError as error:
             reason = str(error)
         except Exception as error:  # noqa: BLE001 - without this thread nothing is uploaded ever again

@@ -102,7 +102,7 @@ def _chain(profile: str, bootstrap: Any) -> Any:
     for make in makers:
         try:
             providers.append(make())
-        except RuntimeError as error:  # noqa: PERF203 - no such file, profile or key: at most four
+        except RuntimeError as error:
             reasons.append(str(error))
     if not providers:
         raise ChainError("; ".join(dict.fromkeys(reasons)))

@@ -123,14 +123,16 @@ def open_s3_transport(
     profile: str = "",
     concurrency: int | None = None,
     bandwidth: Bandwidth | None = None,
+    conceal: Callable[..., None] | None = None,
 ) -> S3Transport:
     """The transport of one rule, from its plain settings; ConfigurationError if they cannot work.
 
-    `bandwidth` is shared: make one for the whole process and hand it to every transport.
+    `bandwidth` is shared: make one for the whole process and hand it to every transport. `conceal` is
+    told every secret, so that no log can hold it.
     """
     return S3Transport(
         Endpoint.of(bucket, region, endpoint_url, path_style, ca_bundle),
-        credentials=CredentialSource(profile),
+        credentials=CredentialSource(profile, conceal=conceal),
         concurrency=concurrency or DEFAULT_CONCURRENCY,
         bandwidth=bandwidth,
     )
