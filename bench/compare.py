@@ -62,6 +62,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--target", choices=("tls", "plain", "seaweed"), default="tls")
     parser.add_argument("--latency", type=int, default=0, help="milliseconds before the sink answers")
     parser.add_argument("--only", action="append", choices=[one.name for one in CONTENDERS])
+    parser.add_argument("--ours", default=os.path.dirname(sys.executable), help="the folder of s3-file-uploader")
     parser.add_argument("--peers", default=".venv-bench/bin", help="the folder of s5cmd and rclone")
     parser.add_argument("--folder", default=_fast_folder(), help="where the files are made (default: tmpfs)")
     parser.add_argument("--tune", action="store_true", help="look for the peers' best numbers of workers")
@@ -113,7 +114,7 @@ def _run(
     files = os.path.join(folder, "files")
     state = tempfile.mkdtemp(prefix="state-", dir=OUT)
     log = os.path.join(OUT, f"{contender.name}.log")
-    programs = {OURS: os.path.dirname(sys.executable), "s5cmd": options.peers, "rclone": options.peers}
+    programs = {OURS: options.ours, "s5cmd": options.peers, "rclone": options.peers}
     scenario.make(files)
     try:
         with _far_side(options) as far_side:

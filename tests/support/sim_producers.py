@@ -60,6 +60,7 @@ class Producers:
         self.records: dict[int, Record] = {}
         self.handles: list[Handle] = []
         self._written = 0
+        self.takes_turns = False  # only one producer at a time has a file open
 
     def close(self) -> None:
         for handle in list(self.handles):
@@ -204,6 +205,8 @@ class Producers:
             return
         found = os.open(self._path(name), os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
         record = self.records[os.fstat(found).st_ino]
+        for other in [one for one in self.handles if self.takes_turns and one.record is record]:
+            self.end(other)
         handle = Handle(record, found, self._now(), act, is_closing=not keep)
         record.writers += 1
         self.handles.append(handle)
@@ -243,10 +246,12 @@ class Producers:
             time.sleep(0.0005)
             os.utime(descriptor, ns=(after.st_atime_ns, after.st_mtime_ns))
         content = os.pread(descriptor, after.st_size + 1, 0)
-        if content != record.content or not record.closed:
+        is_written = content != record.content
+        if is_written or not record.closed:
             record.changed_at = handle.written_at = self._now()
         record.content = content
-        if handle.is_closing:
+        # Where turns are taken, nobody has a file open without an event that says so.
+        if handle.is_closing or (self.takes_turns and not is_written):
             self.end(handle)
 
     def end(self, handle: Handle) -> None:

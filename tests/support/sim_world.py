@@ -43,7 +43,8 @@ PROCESS_DIED, POWER_FAILED, LEDGER_LOST = "kept", "as of its last fsync", "lost"
 SETTLE_SECONDS = 1.0
 UNVERIFIED_SECONDS = 10.0
 INTERVAL_SECONDS = 5.0
-_MOST_STEPS = 50_000  # whoever takes more without time passing is busy for nothing
+_STEP_SECONDS = 1e-7
+_MOST_STEPS = 20_000  # whoever takes more without time passing is busy for nothing
 _LEDGER_FILES = ("ledger.db", "ledger.db-wal", "ledger.db-shm")
 
 
@@ -114,6 +115,8 @@ class World:
         memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108  # fsync costs nothing there
         self._state = tempfile.mkdtemp(prefix="model-state-", dir=memory)
         self.producers = Producers(self._folder, lambda: self.time.elapsed, self.time.wall_ns)
+        # A close tells that its file is finished only where nobody else has it open (and no lease can tell).
+        self.producers.takes_turns = not variant.leases
         self._name_stage = self._exit.enter_context(stage_threads())
         log = logging.getLogger("s3_file_uploader")
         self._exit.callback(log.setLevel, log.level)
@@ -287,6 +290,7 @@ class World:
 
     def _act(self, step: Callable[[], None]) -> None:
         running = self.start()
+        self.time.pass_by(_STEP_SECONDS)
         with contextlib.suppress(Crash):
             step()
         if running.life.is_dead:
@@ -450,20 +454,17 @@ class World:
         return [*candidates[-1:], *dated_now[-1:]]
 
     def _must_stay(self) -> Record | None:
-        """The newest file, unless it is on its way already, or a hidden one may turn out to be newer."""
+        """The newest file, if the ledger has seen everything as it is now and the file is not on its way."""
         active = self._active()
         if not active or self._hidden():
             return None
         with contextlib.closing(self._query()) as rows:
-            on_its_way = {
-                name
-                for (name,) in rows.execute(
-                    "SELECT name FROM file WHERE state NOT IN ('settling', 'ready', 'parked')"
-                )
-            }
-        _, name, inode = active[-1]
-        has_links = len(self.producers.names()[inode]) > 1
-        return None if name in on_its_way or has_links else self.producers.records.get(inode)
+            known = rows.execute("SELECT mtime_ns, name, inode, state FROM file").fetchall()
+        states = {tuple(row[:3]): row[3] for row in known}
+        if sorted(states) != self._candidates() or states[active[-1]] not in ("settling", "ready"):
+            return None
+        inode = active[-1][2]
+        return None if len(self.producers.names()[inode]) > 1 else self.producers.records.get(inode)
 
     def _hidden(self) -> list[bytes]:
         return [name for name in os.listdir(self._folder) if is_hidden(name)]

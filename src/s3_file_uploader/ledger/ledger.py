@@ -132,5 +132,6 @@ class Ledger:
                 " AND id IN (SELECT id FROM folder ORDER BY id LIMIT 10000)"
             )
             self._folder_ids.clear()
-            self.connection.execute("PRAGMA incremental_vacuum(2000)").fetchall()
-            self.connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+            # As a script: a single statement is stepped once only, and gives back one page.
+            self.connection.executescript("PRAGMA incremental_vacuum(5000)")
+            self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()

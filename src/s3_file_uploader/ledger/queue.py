@@ -148,14 +148,14 @@ class Queue:
             (follow(State.SENDING, Event.INTERRUPTED).value,),
         ).rowcount
 
-    def delivered(self, limit: int, *, after: int = 0) -> list[Entry]:
-        """Delivered files that wait for their disposal, in the order of their rows."""
+    def delivered(self, rule: int, limit: int) -> list[Entry]:
+        """A rule's delivered files that wait for their disposal, in the order of their rows."""
         return [
             entry_of(row)
             for row in self._ledger.connection.execute(
-                f"{_SELECT} WHERE file.state = 'delivered' AND file.due_at IS NULL AND file.id > ?"
+                f"{_SELECT} WHERE file.rule = ? AND file.state = 'delivered' AND file.due_at IS NULL"
                 " AND file.id NOT IN (SELECT file FROM intent) ORDER BY file.id LIMIT ?",
-                (after, limit),
+                (rule, limit),
             )
         ]
 

@@ -64,8 +64,9 @@ CREATE INDEX file_due ON file (due_at) WHERE due_at IS NOT NULL;
 CREATE INDEX file_newest ON file (folder, mtime_ns, name);
 -- What is held until something happens in its folder.
 CREATE INDEX file_held ON file (folder) WHERE state = 'settling' AND due_at IS NULL;
--- The few that are neither waiting nor kept.
-CREATE INDEX file_state ON file (state, id) WHERE state IN ('sending', 'delivered', 'parked');
+-- The few that are under way; SQLite uses a partial index only for the very words of its condition.
+CREATE INDEX file_sending ON file (id) WHERE state = 'sending';
+CREATE INDEX file_disposal ON file (rule, id) WHERE state = 'delivered' AND due_at IS NULL;
 -- No two waiting files share an object name.
 CREATE INDEX file_key ON file (key) WHERE key IS NOT NULL AND state IN ('ready', 'sending');
 

@@ -34,6 +34,8 @@ __all__ = ["Disposal", "Disposed", "Taken"]
 
 _FIRST_DELAY_SECONDS = 30.0  # a removal that failed is tried again slowly
 _LONGEST_DELAY_SECONDS = 3600.0
+_FIRST_BUSY_SECONDS = 1.0  # one that a producer opened again is no failure: it changes, or is closed soon
+_LONGEST_BUSY_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,7 @@ class Disposed:
     reason: str = ""
     advice: str = ""
     look_again: bool = False
+    is_busy: bool = False  # a producer has it open again: not a failure
     left_hidden: int | None = None  # the intent of a file that could not get its name back
 
 
@@ -166,21 +169,24 @@ class Disposal:
 
     def _refused(self, entry: Entry, refusal: UploaderError) -> Disposed:
         """It was not moved: changed or gone shows at the next look, the rest is tried again slowly."""
-        if isinstance(refusal, FileVanished):
-            return Disposed(entry, State.DELIVERED, str(refusal), look_again=True)
-        if isinstance(refusal, DeliveryError) and not isinstance(refusal, FileBusy):
+        if isinstance(refusal, DeliveryError) and not isinstance(refusal, (FileBusy, FileVanished)):
             self._endings.unsettle(entry, now=self._clock.now())
             return Disposed(entry, State.SETTLING, str(refusal), look_again=True)
         if isinstance(refusal, RemovalFailed) and refusal.fingerprint is not None:
             self._endings.touch(entry, refusal.fingerprint.ctime_ns)
+        is_busy = isinstance(refusal, FileBusy)
+        # One that is gone waits as well: where its whole folder is missing, no look can write it off.
+        is_gone = isinstance(refusal, FileVanished)
         wait = backoff_seconds(
             entry.attempts + 1,
-            first_seconds=_FIRST_DELAY_SECONDS,
-            longest_seconds=_LONGEST_DELAY_SECONDS,
+            first_seconds=_FIRST_BUSY_SECONDS if is_busy or is_gone else _FIRST_DELAY_SECONDS,
+            longest_seconds=_LONGEST_BUSY_SECONDS if is_busy or is_gone else _LONGEST_DELAY_SECONDS,
             random=lambda: 0.5 + self._random() / 2,
         )
         self._endings.delay_removal(entry, reason=str(refusal), due_at=self._clock.now() + wait)
-        return Disposed(entry, State.DELIVERED, str(refusal), refusal.advice)
+        return Disposed(
+            entry, State.DELIVERED, str(refusal), refusal.advice, look_again=is_gone, is_busy=is_busy
+        )
 
 
 def proven_entry(entry: Entry, receipt: Receipt, wall: float) -> Entry:

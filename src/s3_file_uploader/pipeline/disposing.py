@@ -143,6 +143,8 @@ class Disposing:
             log.debug("removed", rule=rule.name, path=entry.path)
         elif disposed.state is State.RETAINED:
             log.debug("retained", rule=rule.name, path=entry.path, reason=disposed.reason)
+        elif disposed.is_busy:
+            log.debug("held", rule=rule.name, path=entry.path, reason=disposed.reason)
         elif disposed.state is State.DELIVERED and not disposed.look_again:
             log.error(
                 "removal_failed",

@@ -93,9 +93,9 @@ class Feed:
 
     async def _claim(self, rule: ActiveRule, room: int) -> int:
         gate = self._context.gates[rule.destination]
-        but_not = tuple(gate.suspects) if gate.suspects else ()
+        but_not = gate.unwanted
         claims = await self._context.writer.awaited(partial(self._sending.claim, rule, room, but_not=but_not))
-        if not claims and but_not:  # nobody else can tell: the suspects, when their time has come
+        if not claims and but_not:  # nobody else can tell: these, when their time has come
             claims = await self._context.writer.awaited(partial(self._sending.claim, rule, room))
         overlapping: list[Ended] = []
         for claim in claims:

@@ -4,6 +4,8 @@ An unreachable or misconfigured destination never burns a file's attempts: the g
 real delivery through now and then as a probe, and opens at the first success. An access error that
 may concern one object makes that file a suspect: a delivery of another file, begun later, decides.
 If it succeeds, the suspect is guilty and parks; if it is denied too, the destination is at fault.
+A transfer that broke concerns its file, unless nothing else comes back: when several files in a row
+broke and none got through, nobody answers behind an address that takes connections.
 
 Pure: time and randomness come in as parameters. One gate per destination; used from one thread.
 """
@@ -14,7 +16,15 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from s3_file_uploader.errors import Concern, DeliveryError, FileBusy, FileChanged, FileVanished, Throttled
+from s3_file_uploader.errors import (
+    Concern,
+    DeliveryError,
+    FileBusy,
+    FileChanged,
+    FileVanished,
+    Throttled,
+    TransferFault,
+)
 from s3_file_uploader.pipeline.backoff import backoff_seconds
 
 if TYPE_CHECKING:
@@ -22,6 +32,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Gate", "Verdict"]
 
+_BROKEN_FILES_MEAN_DESTINATION = 3  # different ones, with no success in between
+_MOST_BROKEN = 64  # remembered: each probe takes a file that has not been tried, as long as there are so many
 _SUCCESSES_PER_STEP = 8  # how many successes allow one more file in flight after a slow-down
 
 
@@ -52,6 +64,7 @@ class Gate:
     failures: int = 0
     last_success_at: float | None = None
     suspects: dict[int, float] = field(default_factory=dict)  # file → when it was denied
+    broken: set[int] = field(default_factory=set)  # files whose transfer broke since the last success
     _in_flight: dict[int, float] = field(default_factory=dict)  # file → when it began
     _slowed_at: float = float("-inf")
     _credit: int = 0
@@ -66,6 +79,11 @@ class Gate:
     @property
     def in_flight(self) -> int:
         return len(self._in_flight)
+
+    @property
+    def unwanted(self) -> tuple[int, ...]:
+        """Files that can tell nothing new of the destination: others go first."""
+        return (*self.suspects, *self.broken) if self.is_paused else tuple(self.suspects)
 
     def admits(self, now: float) -> int:
         """How many more deliveries may begin now."""
@@ -84,6 +102,7 @@ class Gate:
         """A receipt came. Returns the suspects that it convicts."""
         began = self._in_flight.pop(file, now)
         self.suspects.pop(file, None)
+        self.broken.clear()
         self.last_success_at = now
         self.failures = 0
         self.reason = self.advice = ""
@@ -104,12 +123,23 @@ class Gate:
             return Verdict.RESETTLE
         if isinstance(error, FileVanished):
             return Verdict.GONE
+        if isinstance(error, TransferFault):
+            return self._break(file, error, began, now)
         if error.concern is Concern.FILE:
             return Verdict.RETRY
         if error.concern is Concern.PROCESS:
             return Verdict.RETURN
         if error.concern is Concern.UNCERTAIN:
             return self._deny(file, error, began, now)
+        self._close(error, began, now)
+        return Verdict.RETURN
+
+    def _break(self, file: int, error: DeliveryError, began: float, now: float) -> Verdict:
+        if len(self.broken) >= _MOST_BROKEN:
+            self.broken.clear()
+        self.broken.add(file)
+        if len(self.broken) < _BROKEN_FILES_MEAN_DESTINATION and not self.is_paused:
+            return Verdict.RETRY
         self._close(error, began, now)
         return Verdict.RETURN
 

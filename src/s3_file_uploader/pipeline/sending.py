@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["REFUSED_ATTEMPTS", "Claim", "Ended", "Sending"]
 
 REFUSED_ATTEMPTS = 5  # tries of what is refused, unless MaxAttempts says otherwise
+_SHORTEST_SETTLE_SECONDS = 0.2  # with SettleTime 0 too: what changed or is still being sent is not asked for at once
 _UNREADABLE_FACTOR = 10.0  # a permission or a disk does not mend itself in a second
 
 
@@ -126,7 +127,8 @@ class Sending:
                 found = ClaimFound.WRITER if one.error.writer_seen else ClaimFound.NO_EVIDENCE
                 self._endings.note_claim(entry, found=found, now=now)
                 return self._postpone(one, Event.UNSETTLED, now)
-            return self._postpone(one, Event.UNSETTLED, now + self._rules[entry.rule].setting.settle_seconds)
+            settle_seconds = self._rules[entry.rule].setting.settle_seconds
+            return self._postpone(one, Event.UNSETTLED, now + max(settle_seconds, _SHORTEST_SETTLE_SECONDS))
         if one.verdict is Verdict.RETURN:
             return self._postpone(one, Event.INTERRUPTED, None)
         if one.verdict is Verdict.SUSPECT:

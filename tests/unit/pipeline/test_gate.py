@@ -135,3 +135,38 @@ def test_backoff_doubles_to_its_longest_with_full_jitter() -> None:
 
     assert [ceiling(n) for n in (1, 2, 3, 9, 10, 10_000)] == [1.0, 2.0, 4.0, 256.0, 300.0, 300.0]
     assert backoff_seconds(5, first_seconds=1.0, longest_seconds=300.0, random=lambda: 0.0) == 0.0
+
+
+def test_transfers_of_several_files_that_break_with_no_success_between_mean_the_destination() -> None:
+    one = gate()
+    verdicts = []
+    for file in range(5):
+        one.begin(file, 0.0)
+    for file in range(5):
+        verdicts.append(one.fail(file, TransferFault("nothing moved for 60 seconds"), 60.0))
+    assert verdicts == [Verdict.RETRY, Verdict.RETRY, Verdict.RETURN, Verdict.RETURN, Verdict.RETURN]
+    assert one.is_paused
+    assert one.failures == 1
+    assert set(one.unwanted) == {0, 1, 2, 3, 4}  # the probe is another file, as one of these may be the cause
+    one.begin(9, one.probe_at)
+    one.succeed(9, one.probe_at)
+    assert not one.is_paused
+    assert one.unwanted == ()
+
+
+def test_one_file_that_breaks_again_and_again_is_no_fault_of_the_destination() -> None:
+    one = gate()
+    for attempt in range(10):
+        one.begin(1, float(attempt))
+        assert one.fail(1, TransferFault("x"), float(attempt)) is Verdict.RETRY
+    assert not one.is_paused
+
+
+def test_transfers_that_break_among_others_that_succeed_are_no_fault_of_the_destination() -> None:
+    one = gate()
+    for file in range(10):
+        one.begin(file, 0.0)
+        assert one.fail(file, TransferFault("x"), 1.0) is Verdict.RETRY
+        one.begin(100 + file, 1.0)
+        one.succeed(100 + file, 2.0)
+    assert not one.is_paused

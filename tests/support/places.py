@@ -1,0 +1,223 @@
+"""The transports of the common contract suite, each with a far side that a test can look at.
+
+Looking is done by somebody else's code where there is a server: botocore for S3. Adding a transport to
+the suite is one class here and one row in PLACES.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import zlib
+from contextlib import asynccontextmanager, contextmanager
+from typing import TYPE_CHECKING, Any, Protocol
+
+from awscrt.checksums import crc64nvme
+
+from s3_file_uploader.transport.fake import FakeTransport, FakeUpload, Fault
+from s3_file_uploader.transport.s3 import Bandwidth, S3Transport
+from s3_file_uploader.transport.s3.credentials import CredentialSource
+from s3_file_uploader.transport.s3.endpoint import Endpoint
+from support.s3_transports import transport_to
+from support.scripted_s3 import Line, ScriptedS3
+from support.seaweed import fresh_bucket
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterator
+    from contextlib import AbstractAsyncContextManager
+
+    from s3_file_uploader.transport.contract import Transport
+    from support.seaweed import SeaweedFS
+
+__all__ = ["PLACES", "FakePlace", "Place", "S3Place", "checksum_of"]
+
+
+class Place(Protocol):
+    """A transport and its far side, which outlives every transport that is opened to it."""
+
+    bucket: str
+
+    def open(self, bytes_per_second: float | None = None) -> AbstractAsyncContextManager[Transport]: ...
+
+    def open_faulty(self, fault: str) -> AbstractAsyncContextManager[Transport]:
+        """`fault`: missing (the destination), denied, unreachable, silent, or unproven."""
+        ...
+
+    def objects(self) -> dict[str, int]:
+        """The size in bytes of everything that anybody can see, by key."""
+        ...
+
+    def content(self, key: str) -> bytes | None: ...
+
+    def checksum(self, key: str) -> str:
+        """What the far side itself says of an object, written as in a receipt."""
+        ...
+
+    def unfinished(self) -> dict[str, int]:
+        """How many bytes wait there of objects that nobody can see yet, by key."""
+        ...
+
+    def held_bytes(self) -> int:
+        """What the far side itself takes of this process's memory."""
+        ...
+
+
+def checksum_of(content: bytes, algorithm: str) -> str:
+    """What a receipt for `content` must say, in one pass over the whole."""
+    if algorithm == "crc32":
+        return f"crc32:{zlib.crc32(content):08x}"
+    assert algorithm == "crc64nvme"
+    return "crc64nvme:" + base64.b64encode(crc64nvme(content).to_bytes(8, "big")).decode()
+
+
+class FakePlace:
+    _faults = {  # noqa: RUF012  (a constant)
+        "missing": Fault.MISCONFIGURED,
+        "denied": Fault.DENIED,
+        "unreachable": Fault.UNREACHABLE,
+        "silent": Fault.SILENT,
+        "unproven": Fault.UNPROVEN,
+    }
+
+    def __init__(self) -> None:
+        self.bucket = "memory"
+        self._objects: dict[str, bytes] = {}
+        self._uploads: dict[str, FakeUpload] = {}
+
+    @asynccontextmanager
+    async def _open(self, **settings: Any) -> AsyncIterator[FakeTransport]:
+        transport = FakeTransport(objects=self._objects, uploads=self._uploads, **settings)
+        try:
+            yield transport
+        finally:
+            await transport.close()
+
+    def open(self, bytes_per_second: float | None = None) -> AbstractAsyncContextManager[FakeTransport]:
+        async def pace(size: int) -> None:
+            await asyncio.sleep(size / bytes_per_second if bytes_per_second else 0)
+
+        return self._open(pace=pace)
+
+    def open_faulty(self, fault: str) -> AbstractAsyncContextManager[FakeTransport]:
+        return self._open(script=lambda _: self._faults[fault])
+
+    def objects(self) -> dict[str, int]:
+        return {key: len(content) for key, content in self._objects.items()}
+
+    def content(self, key: str) -> bytes | None:
+        return self._objects.get(key)
+
+    def checksum(self, key: str) -> str:
+        return checksum_of(self._objects[key], "crc32")
+
+    def unfinished(self) -> dict[str, int]:
+        return {upload.key: upload.size for upload in self._uploads.values()}
+
+    def held_bytes(self) -> int:
+        return sum(self.objects().values()) + sum(self.unfinished().values())
+
+
+class S3Place:
+    def __init__(self, server: SeaweedFS, bucket: str) -> None:
+        self._server = server
+        self.bucket = bucket
+
+    @asynccontextmanager
+    async def _open(
+        self, *, secret: str = "", endpoint_url: str = "", **settings: Any
+    ) -> AsyncIterator[S3Transport]:
+        server = self._server
+        pair = (server.access_key, secret or server.secret_key)
+        transport = S3Transport(
+            Endpoint.of(self.bucket, server.region, endpoint_url or server.endpoint_url),
+            credentials=CredentialSource(fetch=lambda profile, seconds: (*pair, None, None)),
+            **settings,
+        )
+        try:
+            yield transport
+        finally:
+            await transport.close()
+
+    def open(self, bytes_per_second: float | None = None) -> AbstractAsyncContextManager[S3Transport]:
+        return self._open(bandwidth=None if bytes_per_second is None else Bandwidth(bytes_per_second))
+
+    @asynccontextmanager
+    async def open_faulty(self, fault: str) -> AsyncIterator[S3Transport]:
+        if fault in _SCRIPTS:
+            with ScriptedS3(_SCRIPTS[fault]) as store:
+                async with transport_to(store) as transport:
+                    yield transport
+            return
+        if fault == "unreachable":
+            with ScriptedS3() as store:
+                pass  # and now nobody listens there
+        settings = {
+            "denied": lambda: {"secret": "wrong"},
+            "unreachable": lambda: {"endpoint_url": store.url},
+        }
+        async with self._open(**settings[fault]()) as faulty:
+            yield faulty
+
+    def objects(self) -> dict[str, int]:
+        return self._server.list_objects(self.bucket)
+
+    def content(self, key: str) -> bytes | None:
+        try:
+            return self._server.read_object(self.bucket, key)
+        except self._server.client().exceptions.NoSuchKey:
+            return None
+
+    def checksum(self, key: str) -> str:
+        answer = self._server.client().head_object(Bucket=self.bucket, Key=key, ChecksumMode="ENABLED")
+        return f"crc64nvme:{answer['ChecksumCRC64NVME']}"
+
+    def unfinished(self) -> dict[str, int]:
+        found = {}
+        for key, upload_id in self._server.open_uploads(self.bucket):
+            parts = self._server.client().list_parts(Bucket=self.bucket, Key=key, UploadId=upload_id)
+            found[key] = sum(part["Size"] for part in parts.get("Parts", []))
+        return found
+
+    def held_bytes(self) -> int:
+        return 0
+
+
+def _silent(line: Line) -> None:
+    assert line.request() is not None
+    line.stall()
+
+
+def _unproven(line: Line) -> None:
+    while (request := line.request()) is not None:
+        line.body(request.size)
+        line.answer(200, {"etag": '"e"'})
+
+
+def _missing(line: Line) -> None:
+    """SeaweedFS makes a bucket that is not there; S3 does not."""
+    while (request := line.request()) is not None:
+        line.body(request.size if "expect" not in request.headers else 0)
+        line.refuse(404, "NoSuchBucket")
+
+
+_SCRIPTS: dict[str, Callable[[Line], None]] = {
+    "missing": _missing,
+    "silent": _silent,
+    "unproven": _unproven,
+}
+
+
+@contextmanager
+def _fake(_ask: Callable[[str], Any]) -> Iterator[FakePlace]:
+    yield FakePlace()
+
+
+@contextmanager
+def _s3(ask: Callable[[str], Any]) -> Iterator[S3Place]:
+    server = ask("seaweed")
+    with fresh_bucket(server) as bucket:
+        yield S3Place(server, bucket)
+
+
+# How each place is made, given what asks pytest for a fixture: the server starts only for who needs it.
+PLACES: dict[str, Any] = {"fake": _fake, "s3": _s3}
