@@ -56,13 +56,17 @@ def main() -> None:
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--scenario", action="append", choices=[one.name for one in SCENARIOS])
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--target", choices=("tls", "plain", "seaweed"), default="tls")
     parser.add_argument("--latency", type=int, default=0, help="milliseconds before the sink answers")
     parser.add_argument("--only", action="append", choices=[one.name for one in CONTENDERS])
-    parser.add_argument("--ours", default=os.path.dirname(sys.executable), help="the folder of s3-file-uploader")
+    parser.add_argument(
+        "--ours", default=os.path.dirname(sys.executable), help="the folder of s3-file-uploader"
+    )
     parser.add_argument("--peers", default=".venv-bench/bin", help="the folder of s5cmd and rclone")
     parser.add_argument("--folder", default=_fast_folder(), help="where the files are made (default: tmpfs)")
     parser.add_argument("--tune", action="store_true", help="look for the peers' best numbers of workers")
@@ -134,7 +138,10 @@ def _run(
 
 def _table(scenario: Scenario, costs: _Costs) -> list[str]:
     rate, price = ("files/s", "CPU s / 1 000 files") if scenario.unit_is_files else ("MB/s", "CPU s / GiB")
-    lines = [f"| {scenario.title} | {rate} | {price} | peak MB | our rate ÷ | CPU ÷ ours |", "|---|---|---|---|---|---|"]
+    lines = [
+        f"| {scenario.title} | {rate} | {price} | peak MB | our rate ÷ | CPU ÷ ours |",
+        "|---|---|---|---|---|---|",
+    ]
     for name, of_one in costs.items():
         middle = _middle(of_one)
         pairs = list(zip(costs.get(OURS, []), of_one, strict=False)) if name != OURS else []

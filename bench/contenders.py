@@ -68,13 +68,21 @@ def _ours(work: Work, workers: int) -> list[str]:
 def _s5cmd(work: Work, workers: int) -> list[str]:
     program = os.path.join(work.programs["s5cmd"], "s5cmd")
     command = [program, "--log", "error", "--endpoint-url", work.far_side.url, "--numworkers", str(workers)]
-    command += ["mv", "--concurrency", str(work.scenario.s5cmd_parts), f"{work.folder}/*", f"s3://{BUCKET}/s5cmd/"]
+    command += [
+        "mv",
+        "--concurrency",
+        str(work.scenario.s5cmd_parts),
+        f"{work.folder}/*",
+        f"s3://{BUCKET}/s5cmd/",
+    ]
     return command
 
 
 def _rclone(work: Work, workers: int) -> list[str]:
     program = os.path.join(work.programs["rclone"], "rclone")
-    remote = f":s3,provider=Other,env_auth=true,region=us-east-1,endpoint='{work.far_side.url}':{BUCKET}/rclone"
+    remote = (
+        f":s3,provider=Other,env_auth=true,region=us-east-1,endpoint='{work.far_side.url}':{BUCKET}/rclone"
+    )
     command = [program, "move", work.folder, remote, "--config", "", "--ca-cert", AUTHORITY, *_RCLONE]
     return [*command, "--transfers", str(workers), "--checkers", str(min(workers, 16))]
 

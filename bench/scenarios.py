@@ -35,7 +35,9 @@ class Scenario:
 
     def cost(self, cpu_seconds: float) -> float:
         """CPU seconds for 1 000 files, or for a GiB."""
-        return cpu_seconds / (self.files / 1000 if self.unit_is_files else self.files * self.size_bytes / _GIB)
+        return cpu_seconds / (
+            self.files / 1000 if self.unit_is_files else self.files * self.size_bytes / _GIB
+        )
 
     def make(self, folder: str) -> None:
         """Fill the folder. The content is random, and different in each file."""

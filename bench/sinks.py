@@ -25,7 +25,11 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 TLS_FOLDER = os.path.join(HERE, "..", "tests", "support", "tls")
 AUTHORITY = os.path.normpath(os.path.join(TLS_FOLDER, "authority.pem"))
 BUCKET = "bench"
-CREDENTIALS = {"AWS_ACCESS_KEY_ID": "bench", "AWS_SECRET_ACCESS_KEY": "bench-secret", "AWS_REGION": "us-east-1"}
+CREDENTIALS = {
+    "AWS_ACCESS_KEY_ID": "bench",
+    "AWS_SECRET_ACCESS_KEY": "bench-secret",
+    "AWS_REGION": "us-east-1",
+}
 
 
 @dataclass(slots=True)
@@ -41,7 +45,9 @@ def build(folder: str) -> str:
     """Compile the sink into `folder`; its path."""
     compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
     if compiler is None:
-        sys.exit("bench: no C compiler was found.\nTry: install gcc and OpenSSL's headers (Debian: libssl-dev)")
+        sys.exit(
+            "bench: no C compiler was found.\nTry: install gcc and OpenSSL's headers (Debian: libssl-dev)"
+        )
     program = os.path.join(folder, "sink")
     source = os.path.join(HERE, "sink.c")
     command = [compiler, "-O2", "-o", program, source, "-lssl", "-lcrypto"]

@@ -78,7 +78,9 @@ def deliver(place: Place, *deliveries: Any, rate: float | None = None) -> list[R
 # -- the object and its receipt
 
 
-@pytest.mark.parametrize("size", [0, 1, 256 * 1024, BOUNDARY - 1, BOUNDARY, BOUNDARY + 1, 24 * MIB])
+@pytest.mark.parametrize(
+    "size", [0, 1, 256 * 1024, 256 * 1024 + 1, BOUNDARY - 1, BOUNDARY, BOUNDARY + 1, 24 * MIB]
+)
 def test_an_object_is_its_file_and_the_receipt_proves_it(place: Place, size: int, tmp_path: Path) -> None:
     path, courier = new_file(tmp_path, size), Courier(place.bucket)
     [receipt] = deliver(place, courier.delivery(path, "folder/file"))

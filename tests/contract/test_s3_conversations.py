@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from s3_file_uploader.model import Checkpoint, Receipt
+    from s3_file_uploader.model import Receipt
 
 
 def deliver(store: ScriptedS3, *paths: str, **settings: Any) -> list[Receipt]:
@@ -163,21 +163,6 @@ def test_a_store_that_finds_every_time_wrong_is_asked_twice_and_no_more(tmp_path
     with ScriptedS3(script) as store, pytest.raises(ClockSkewed):
         deliver(store, new_file(tmp_path, 10))
     assert len(store.requests) == 2
-
-
-def test_a_file_that_changes_while_it_is_sent_gets_no_receipt(tmp_path: Path) -> None:
-    path = new_file(tmp_path, 1000)
-
-    def script(line: Line) -> None:
-        request = line.request()
-        assert request is not None
-        body = line.body(request.size)
-        with open(path, "ab") as file:
-            file.write(b"more")
-        line.answer(200, echo_of(body))
-
-    with ScriptedS3(script) as store, pytest.raises(FileChanged):
-        deliver(store, path)
 
 
 @pytest.mark.parametrize("certificate", ["", "localhost"], ids=["plain", "tls"])
@@ -529,20 +514,6 @@ def test_an_upload_of_other_content_is_taken_back_and_begun_anew(tmp_path: Path)
     assert courier.saved[0] is None
 
 
-@pytest.mark.parametrize("size", [10, 17 * MIB])
-@pytest.mark.parametrize(
-    "checkpoint",
-    [{}, {"kind": "stream-manager"}, {"kind": "s3-multipart"}, {"kind": "s3-multipart", "upload_id": 7}],
-)
-def test_a_checkpoint_that_means_nothing_here_is_ignored(
-    checkpoint: dict[str, object], size: int, tmp_path: Path
-) -> None:
-    with ScriptedS3() as store:
-        resume(store, new_file(tmp_path, size), checkpoint, Courier("bucket"))
-        assert len(store.objects["/bucket/file"]) == size
-        assert not store.uploads
-
-
 def test_a_file_that_became_small_takes_the_upload_of_its_large_self_back(tmp_path: Path) -> None:
     path = new_file(tmp_path, 20 * MIB)
     checkpoint = saved_for(path)
@@ -554,40 +525,6 @@ def test_a_file_that_became_small_takes_the_upload_of_its_large_self_back(tmp_pa
         assert not store.uploads
         assert len(store.objects["/bucket/file"]) == 10
     assert courier.saved == [None]
-
-
-def test_the_upload_id_is_saved_before_the_first_part_leaves(tmp_path: Path) -> None:
-    path = new_file(tmp_path, 17 * MIB)
-    parts_at_save: list[list[int]] = []
-
-    class Watching(Courier):
-        async def save(self, checkpoint: Checkpoint | None) -> None:
-            await asyncio.sleep(0.05)  # a slow ledger
-            parts_at_save.append(parts_sent(store))
-            await super().save(checkpoint)
-
-    async def run() -> None:
-        async with transport_to(store) as transport:
-            await transport.deliver(Watching("bucket").delivery(path, "file"))
-
-    with ScriptedS3() as store:
-        asyncio.run(run())
-    assert parts_at_save == [[]]
-
-
-def test_a_checkpoint_that_cannot_be_saved_leaves_no_upload_behind(tmp_path: Path) -> None:
-    class Failing(Courier):
-        async def save(self, checkpoint: Checkpoint | None) -> None:
-            raise OSError("disk full")
-
-    async def run() -> None:
-        async with transport_to(store) as transport:
-            await transport.deliver(Failing("bucket").delivery(new_file(tmp_path, 17 * MIB), "file"))
-
-    with ScriptedS3() as store, pytest.raises(Interrupted, match="disk full"):
-        asyncio.run(run())
-    assert not store.uploads
-    assert parts_sent(store) == []
 
 
 def test_a_large_file_that_changes_is_never_visible_and_its_parts_are_taken_back(tmp_path: Path) -> None:

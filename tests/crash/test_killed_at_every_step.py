@@ -18,9 +18,9 @@ import s3_file_uploader
 from support import crash_runs
 from support.crash_runs import CASES
 
-_LANES = 3  # a life waits more than it works
+_LANES = 6  # a life waits more than it works
 _STRIDES = {"delete": 1}
-_OTHER_STRIDE = 4
+_OTHER_STRIDE = 8
 
 
 @pytest.mark.slow

@@ -306,6 +306,8 @@ def _run(life: Life, deadly: list[int]) -> bool:
         if survived:
             break
     life.live(None)
+    if os.listdir(life.folder):  # a drain does not wait for what is written while it runs
+        life.live(None)
     life.assert_all_done()
     return reached
 

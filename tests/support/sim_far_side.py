@@ -78,7 +78,10 @@ class Carriage:
 
 
 class SteppedTransport:
-    """`open_file`: how a delivery's file is opened; `arrived` is told of each object, `proven` of each receipt."""
+    """`open_file`: how a delivery's file is opened; `arrived` is told of each object, `proven` of each receipt.
+
+    Before each step `passing` is told so, and may let others act first.
+    """
 
     def __init__(
         self,
@@ -87,12 +90,14 @@ class SteppedTransport:
         open_file: Callable[[Delivery], OpenFile],
         arrived: Callable[[Carriage], None],
         proven: Callable[[Carriage], None],
+        passing: Callable[[str], None],
     ) -> None:
         self._far_side = far_side
         self._loop = loop
         self._open_file = open_file
         self._arrived = arrived
         self._proven = proven
+        self._passing = passing
         self.carriages: list[Carriage] = []
 
     def deliver(self, delivery: Delivery) -> asyncio.Future[Receipt]:
@@ -113,6 +118,7 @@ class SteppedTransport:
         if carriage.future.done():
             self._end(carriage, Interrupted("stopped"))
             return
+        self._passing("carry")
         try:
             (self._begin, self._read_half, self._read_rest, self._arrive, self._prove)[carriage.phase](
                 carriage

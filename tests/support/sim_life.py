@@ -15,17 +15,18 @@ from s3_file_uploader.source.edge import Edge
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-__all__ = ["Life", "MortalLedger", "Plan", "WatchedEdge"]
+__all__ = ["CALLS", "Life", "MortalLedger", "Plan", "WatchedEdge"]
 
 _OPENING = frozenset({"open_folder", "open_folder_at", "open_at"})
-EDGE_CALLS = tuple(name for name in vars(Edge) if not name.startswith("_"))
+_EDGE_CALLS = tuple(name for name in vars(Edge) if not name.startswith("_"))
+CALLS = (*_EDGE_CALLS, "commit", "carry")
 
 
 @dataclass(slots=True)
 class Plan:
     """Once `call` was passed `skip` times, before or after it: do something, or with None die."""
 
-    call: str  # a method of Edge, or "commit"
+    call: str  # a method of Edge, "commit" of the ledger's, or "carry" of a delivery's next step
     skip: int
     is_after: bool
     act: Callable[[], None] | None
@@ -82,7 +83,7 @@ class WatchedEdge(Edge):
         self.judge = judge
 
     def __getattribute__(self, name: str) -> Any:
-        if name not in EDGE_CALLS:
+        if name not in _EDGE_CALLS:
             return object.__getattribute__(self, name)
 
         def call(*arguments: Any, **named: Any) -> Any:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
-from support.sim_life import EDGE_CALLS
+from support.sim_life import CALLS
 from support.sim_world import LEDGER_LOST, POWER_FAILED, PROCESS_DIED, Variant, World
 
 from s3_file_uploader.transport.fake import Fault
@@ -20,25 +20,24 @@ __all__ = ["Focus", "machine"]
 
 Operation = tuple[str, tuple[Any, ...]]  # a method of Producers and its arguments
 
-_NAMES = st.sampled_from([b"a", b"b", b"c"])
 _SIZES = st.integers(0, 40)
 _WHICH = st.integers(0, 3)
-_SECONDS = st.sampled_from([0.06, 0.6, 1.1, 3.0, 6.0, 11.0])
+_NAME: st.SearchStrategy[Any] = st.none()  # stands for the names of the focus
 
 _OPERATIONS: dict[str, tuple[st.SearchStrategy[Any], ...]] = {
-    "write": (_NAMES, _SIZES, st.booleans()),
-    "open_quietly": (_NAMES,),
-    "rewrite": (_NAMES, st.booleans()),
-    "truncate": (_NAMES,),
+    "write": (_NAME, _SIZES, st.booleans()),
+    "open_quietly": (_NAME,),
+    "rewrite": (_NAME, st.booleans()),
+    "truncate": (_NAME,),
     "more": (_WHICH, _SIZES),
     "map_more": (_WHICH,),
     "finish": (_WHICH,),
-    "replace": (_NAMES, _SIZES),
-    "rename": (_NAMES, _NAMES),
-    "link": (_NAMES, _NAMES),
-    "delete": (_NAMES,),
-    "restore_times": (_NAMES, st.sampled_from([-1_000_000, 0, 1_000_000])),
-    "mark": (_NAMES,),
+    "replace": (_NAME, _SIZES),
+    "rename": (_NAME, _NAME),
+    "link": (_NAME, _NAME),
+    "delete": (_NAME,),
+    "restore_times": (_NAME, st.sampled_from([-1_000_000, 0, 1_000_000])),
+    "mark": (_NAME,),
 }
 
 # Where no lease can be had, what happens within microseconds of a removal, or leaves no trace in a
@@ -49,7 +48,10 @@ _NEVER_IN_BETWEEN_WITHOUT = frozenset({"restore_times", "map_more", "open_quietl
 
 @dataclass(frozen=True, slots=True)
 class Focus:
-    """What a machine does: everything, or just what leads to one kind of trouble sooner."""
+    """What a machine does: everything, or just what leads to one kind of trouble sooner.
+
+    `skips`: how many passings of a call may be let go by before something happens in between.
+    """
 
     variants: tuple[Variant, ...] = (
         Variant(),
@@ -62,17 +64,22 @@ class Focus:
     )
     operations: tuple[str, ...] = tuple(_OPERATIONS)
     in_between: tuple[str, ...] = tuple(_OPERATIONS)
-    calls: tuple[str, ...] = (*EDGE_CALLS, "commit")
+    calls: tuple[str, ...] = CALLS
     deaths: tuple[str, ...] = (PROCESS_DIED, POWER_FAILED, LEDGER_LOST)
     faults: tuple[Fault, ...] = tuple(Fault)
-    wall_jumps: bool = True
+    names: tuple[bytes, ...] = (b"a", b"b", b"c")
+    seconds: tuple[float, ...] = (0.06, 0.6, 1.1, 3.0, 6.0, 11.0)
+    skips: int = 4
+    rules: tuple[str, ...] = ("work", "hold", "carry", "jump")
 
 
 def machine(focus: Focus, enter: Callable[[], Any] | None = None) -> type[RuleBasedStateMachine]:
     """A machine class for that focus. `enter` makes a context in which all of it happens: a mutation."""
     operation = st.data()
     calls = st.sampled_from(focus.calls)
-    skips = st.integers(0, 4)
+    skips = st.integers(0, focus.skips)
+    seconds = st.sampled_from(focus.seconds)
+    names = st.sampled_from(focus.names)
 
     class Machine(RuleBasedStateMachine):
         world: World
@@ -96,7 +103,7 @@ def machine(focus: Focus, enter: Callable[[], Any] | None = None) -> type[RuleBa
                 if getattr(self, "mutation", None) is not None:
                     self.mutation.__exit__(None, None, None)
 
-        def _draw(self, data: st.DataObject, names: tuple[str, ...], *, in_between: bool) -> Operation | None:
+        def _draw(self, data: st.DataObject, of: tuple[str, ...], *, in_between: bool) -> Operation | None:
             variant = self.world.variant
             excluded: frozenset[str] = frozenset()
             if not variant.leases:
@@ -105,11 +112,13 @@ def machine(focus: Focus, enter: Callable[[], Any] | None = None) -> type[RuleBa
                 excluded |= {"restore_times"}
             else:
                 excluded |= {"mark"}
-            allowed = [name for name in names if name not in excluded]
+            allowed = [name for name in of if name not in excluded]
             if not allowed:
                 return None
             name = data.draw(st.sampled_from(allowed))
-            arguments = tuple(data.draw(strategy) for strategy in _OPERATIONS[name])
+            arguments = tuple(
+                data.draw(names if strategy is _NAME else strategy) for strategy in _OPERATIONS[name]
+            )
             if name == "rewrite" and not variant.leases and in_between:
                 arguments = (arguments[0], False)
             return name, arguments
@@ -125,7 +134,7 @@ def machine(focus: Focus, enter: Callable[[], Any] | None = None) -> type[RuleBa
                 self._perform(chosen)
             self.world.check()
 
-        @rule(data=operation, seconds=_SECONDS)
+        @rule(data=operation, seconds=seconds)
         def produce_and_wait(self, data: st.DataObject, seconds: float) -> None:
             self.produce(data)
             self.wait(seconds)
@@ -136,38 +145,44 @@ def machine(focus: Focus, enter: Callable[[], Any] | None = None) -> type[RuleBa
             if chosen is not None:
                 self.world.plan(call, skip, is_after, partial(self._perform, chosen))
 
-        @rule(seconds=_SECONDS)
+        @rule(seconds=seconds)
         def wait(self, seconds: float) -> None:
             self.world.advance(seconds)
             self.world.check()
 
-        @rule(steps=st.integers(1, 60), seed=st.integers(0, 99))
-        def work(self, steps: int, seed: int) -> None:
-            self.world.work(steps, seed)
-            self.world.check()
+        if "work" in focus.rules:
 
-        @rule(held=st.booleans())
-        def hold_deliveries(self, held: bool) -> None:
-            self.world.is_held = held
+            @rule(steps=st.integers(1, 60), seed=st.integers(0, 99))
+            def work(self, steps: int, seed: int) -> None:
+                self.world.work(steps, seed)
+                self.world.check()
 
-        @rule(which=_WHICH, steps=st.integers(1, 5))
-        def carry(self, which: int, steps: int) -> None:
-            for _ in range(steps):
-                self.world.carry(which)
-            self.world.check()
+        if "hold" in focus.rules:
+
+            @rule(held=st.booleans())
+            def hold_deliveries(self, held: bool) -> None:
+                self.world.is_held = held
+
+        if "carry" in focus.rules:
+
+            @rule(which=_WHICH, steps=st.integers(1, 5))
+            def carry(self, which: int, steps: int) -> None:
+                for _ in range(steps):
+                    self.world.carry(which)
+                self.world.check()
+
+        if "jump" in focus.rules:
+
+            @rule(years=st.sampled_from([-20, -1, 1, 20]))
+            def jump(self, years: int) -> None:
+                if not self.world.variant.marker:
+                    self.world.time.wall += years * 31_557_600.0
 
         if focus.faults:
 
             @rule(faults=st.lists(st.sampled_from(focus.faults), min_size=1, max_size=3))
             def fail(self, faults: list[Fault]) -> None:
                 self.world.far_side.faults.extend(faults)
-
-        if focus.wall_jumps:
-
-            @rule(years=st.sampled_from([-20, -1, 1, 20]))
-            def jump(self, years: int) -> None:
-                if not self.world.variant.marker:
-                    self.world.time.wall += years * 31_557_600.0
 
         if focus.deaths:
 

@@ -34,6 +34,7 @@ class StepLoop(asyncio.AbstractEventLoop):
         self._numbers = itertools.count()
         self._readers: dict[int, tuple[Callable[..., object], tuple[Any, ...]]] = {}
         self._tasks: list[asyncio.Task[Any]] = []
+        self._is_dead = False
         self.errors: list[str] = []
 
     # What the pipeline asks of a loop.
@@ -76,7 +77,12 @@ class StepLoop(asyncio.AbstractEventLoop):
     def create_future(self) -> asyncio.Future[Any]:
         return asyncio.Future(loop=self)
 
-    def create_task(self, coro: Any, **named: Any) -> asyncio.Task[Any]:
+    def create_task(self, coro: Any, **named: Any) -> Any:
+        if self._is_dead:
+            coro.close()
+            future = self.create_future()
+            future.cancel()
+            return future
         task: asyncio.Task[Any] = asyncio.Task(coro, loop=self, name=named.get("name"))
         self._tasks = [one for one in self._tasks if not one.done()]
         self._tasks.append(task)
@@ -134,6 +140,7 @@ class StepLoop(asyncio.AbstractEventLoop):
 
     def kill(self) -> None:
         """The process is dead: nothing of it may run again, and nothing of it may be waited for."""
+        self._is_dead = True
         with self.running():
             for task in self._tasks:
                 _close(task)

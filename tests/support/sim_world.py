@@ -157,7 +157,10 @@ class World:
         ledger.life, ledger.committed = life, self._committed
         loop = StepLoop(lambda: self.time.monotonic)
         stage = Stage(loop)
-        transport = SteppedTransport(self.far_side, loop, self._open_file, self._arrived, self._proven)
+        transport = SteppedTransport(
+            *(self.far_side, loop, self._open_file, self._arrived, self._proven),
+            lambda call: life.passing(call, is_after=False),
+        )
         self._name_stage(stage)
         with loop.running():
             uploader = Uploader(
@@ -499,5 +502,3 @@ class World:
         running = self.start()
         with running.loop.running():
             running.loop.create_task(running.uploader.retry(None))
-
-

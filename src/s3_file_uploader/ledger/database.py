@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import secrets
 import sqlite3
 import time
 import zlib
@@ -36,6 +37,7 @@ SCHEMA_VERSION = 1
 DATABASE = "ledger.db"
 # Of SQLite's messages, those of a disk or a neighbour rather than of a mistake of ours.
 _MAY_PASS = ("full", "disk I/O error", "readonly", "locked", "unable to open")
+_BITS_OF_FIRST_INTENT = 48  # of 63: whatever it is, no ledger comes to the end of the numbers
 _CHECKED_BYTES = 64 * 1024 * 1024
 _SET_ASIDE_ADVICE = (
     "Stop the daemon and run `s3-file-uploader ledger set-aside`: the damaged ledger is kept beside the new one, "
@@ -200,6 +202,11 @@ def _create(connection: sqlite3.Connection) -> None:
         f"PRAGMA user_version = {SCHEMA_VERSION};\nCOMMIT;"
     )
     connection.execute("INSERT INTO meta VALUES ('made_at_wall', ?)", (time.time(),))
+    # Hidden names are made of these numbers: a ledger made anew under its name must not come across
+    # what its predecessor left hidden, least of all take that for its own.
+    connection.execute(
+        "INSERT INTO sqlite_sequence VALUES ('intent', ?)", (secrets.randbits(_BITS_OF_FIRST_INTENT),)
+    )
 
 
 @contextlib.contextmanager

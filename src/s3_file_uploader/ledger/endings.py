@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import time
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from s3_file_uploader.ledger.entry import ENTRY_COLUMNS, Entry, Intent, entry_of
+from s3_file_uploader.ledger.rows import execute_in, execute_rows
 from s3_file_uploader.lifecycle import Event, State, follow
 from s3_file_uploader.model import Checkpoint, Fingerprint, Receipt
 
 if TYPE_CHECKING:
+    import sqlite3
     from collections.abc import Callable, Iterable, Sequence
 
     from s3_file_uploader.ledger.ledger import Ledger
@@ -21,6 +24,12 @@ HISTORY_ROWS = 10_000
 _INTENT_COLUMNS = (
     "id, file, generation, rule, folder, name, device, inode, size, mtime_ns, ctime_ns, is_symlink, leased,"
     " details"
+)
+_HISTORY_COLUMNS = (
+    "rule, path, state, reason, size, key, checksum, etag, version_id, delivered_at_wall, finished_at_wall"
+)
+_HISTORY_SELECT = "SELECT (SELECT name FROM rule WHERE id = column1), " + ", ".join(
+    f"column{number}" for number in range(2, 12)
 )
 
 
@@ -33,23 +42,33 @@ def forget(ledger: Ledger, entry: Entry, state: State, reason: str, wall: float)
     ).rowcount
     if not changed:
         return 0
-    record(ledger, entry, state, reason, wall)
+    record(ledger, [(entry, state, reason)], wall)
     return 1
 
 
-def record(ledger: Ledger, entry: Entry, state: State, reason: str, wall: float) -> None:
-    """Write down that a file left its folder; the history keeps the last HISTORY_ROWS."""
-    number = ledger.connection.execute(
-        "INSERT INTO history (rule, path, state, reason, size, key, checksum, etag, version_id, delivered_at_wall,"
-        " finished_at_wall) SELECT name, ?, ?, ?, ?, ?, ?, ?, ?, ?, ? FROM rule WHERE id = ?",
+def record(ledger: Ledger, left: Sequence[tuple[Entry, State, str]], wall: float) -> None:
+    """Write down that files left their folders, and why; the history keeps the last HISTORY_ROWS."""
+    rows = [
         (
-            *(entry.path, state.value, reason, entry.fingerprint.size, entry.key, entry.checksum, entry.etag),
-            *(entry.version_id, entry.delivered_at_wall, wall, entry.rule),
-        ),
-    ).lastrowid
-    if number is not None and number % 1000 == 0:
-        ledger.connection.execute("DELETE FROM history WHERE id <= ?", (number - HISTORY_ROWS,))
-    ledger.add_totals(entry.rule, {state.value: 1})
+            *(entry.rule, entry.path, state.value, reason, entry.fingerprint.size, entry.key, entry.checksum),
+            *(entry.etag, entry.version_id, entry.delivered_at_wall, wall),
+        )
+        for entry, state, reason in left
+    ]
+    connection = ledger.connection
+    before = _last_history(connection)
+    execute_rows(
+        connection, f"INSERT INTO history ({_HISTORY_COLUMNS}) {_HISTORY_SELECT} FROM (VALUES", rows, ")"
+    )
+    last = _last_history(connection)
+    if last // 1000 > before // 1000:
+        connection.execute("DELETE FROM history WHERE id <= ?", (last - HISTORY_ROWS,))
+    for (rule, state), count in Counter((entry.rule, state) for entry, state, _ in left).items():
+        ledger.add_totals(rule, {state.value: count})
+
+
+def _last_history(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("SELECT coalesce(max(id), 0) FROM history").fetchone()[0])
 
 
 class Endings:
@@ -60,30 +79,53 @@ class Endings:
         self._wall = wall
 
     def prove(self, proven: Sequence[tuple[Entry, Receipt]]) -> list[Entry]:
-        """Write the receipts of files that are still what was sent; returns those. Commit durably."""
-        delivered = follow(State.SENDING, Event.PROVEN)
-        rows: list[Entry] = []
-        totals: dict[int, dict[str, int]] = {}
-        for entry, receipt in proven:
-            changed = self._ledger.connection.execute(
-                "UPDATE file SET state = ?, checksum = ?, etag = ?, version_id = ?, delivered_at_wall = ?, reason = '',"
-                " due_at = NULL, attempts = 0 WHERE id = ? AND generation = ? AND state = 'sending'",
-                (
-                    *(delivered.value, receipt.checksum, receipt.etag, receipt.version_id, self._wall()),
-                    *(entry.id, entry.generation),
-                ),
-            ).rowcount
-            if changed:
-                rows.append(entry)
-                total = totals.setdefault(entry.rule, {"delivered": 0, "delivered_bytes": 0})
-                total["delivered"] += 1
-                total["delivered_bytes"] += receipt.size
-        self._ledger.connection.executemany(
-            "DELETE FROM checkpoint WHERE file = ?", [(row.id,) for row in rows]
+        """Write the receipts of files that are still what was sent; returns those rows as they are now.
+
+        Commit durably.
+        """
+        wall = self._wall()
+        current = self._current([entry for entry, _ in proven], State.SENDING)
+        rows = [
+            entry._replace(
+                state=follow(State.SENDING, Event.PROVEN),
+                attempts=0,
+                reason="",
+                due_at=None,
+                checksum=receipt.checksum,
+                etag=receipt.etag,
+                version_id=receipt.version_id,
+                delivered_at_wall=wall,
+            )
+            for entry, receipt in proven
+            if (entry.id, entry.generation) in current
+        ]
+        connection = self._ledger.connection
+        execute_rows(
+            connection,
+            f"UPDATE file SET state = '{State.DELIVERED.value}', checksum = column2, etag = column3, version_id = column4,"
+            " delivered_at_wall = column5, reason = '', due_at = NULL, attempts = 0 FROM (VALUES",
+            [(row.id, row.checksum, row.etag, row.version_id, wall) for row in rows],
+            ") AS proven WHERE id = column1",
         )
-        for rule, total in totals.items():
-            self._ledger.add_totals(rule, total)
+        execute_in(connection, "DELETE FROM checkpoint WHERE file IN", [row.id for row in rows])
+        sizes: dict[int, list[int]] = {}
+        for entry, receipt in proven:
+            if (entry.id, entry.generation) in current:
+                sizes.setdefault(entry.rule, []).append(receipt.size)
+        for rule, of_rule in sizes.items():
+            self._ledger.add_totals(rule, {"delivered": len(of_rule), "delivered_bytes": sum(of_rule)})
         return rows
+
+    def _current(self, entries: Sequence[Entry], state: State) -> set[tuple[int, int]]:
+        """(id, generation) of the rows that are in `state`, of those of the entries."""
+        return {
+            (row[0], row[1])
+            for row in execute_in(
+                self._ledger.connection,
+                f"SELECT id, generation FROM file WHERE state = '{state.value}' AND id IN",
+                [entry.id for entry in entries],
+            )
+        }
 
     def postpone(
         self, entry: Entry, event: Event, *, reason: str, due_at: float | None, attempts: int
@@ -131,9 +173,16 @@ class Endings:
 
     def finish(self, entry: Entry, event: Event, reason: str = "") -> None:
         """A delivered file has left its folder, removed or archived. Its row goes, unless the name was used again."""
-        state = follow(State.DELIVERED, event)
-        if not forget(self._ledger, entry, state, reason, self._wall()):
-            record(self._ledger, entry, state, reason, self._wall())
+        self.finish_all([(entry, event, reason)])
+
+    def finish_all(self, finished: Sequence[tuple[Entry, Event, str]]) -> None:
+        """The same for many."""
+        entries = [entry for entry, _, _ in finished]
+        current = self._current(entries, State.DELIVERED)
+        numbers = [entry.id for entry in entries if (entry.id, entry.generation) in current]
+        execute_in(self._ledger.connection, "DELETE FROM file WHERE id IN", numbers)
+        left = [(entry, follow(State.DELIVERED, event), reason) for entry, event, reason in finished]
+        record(self._ledger, left, self._wall())
 
     def unsettle(self, entry: Entry, *, now: float) -> None:
         """A delivered file is no longer what was sent: all that was known is void until it is looked at again."""
@@ -164,28 +213,41 @@ class Endings:
 
     def intend(self, entry: Entry, rule_name: str, *, leased: bool, details: dict[str, Any]) -> Intent:
         """Write down that a delivered file is about to get its hidden name. Commit durably before the rename."""
-        seen = entry.fingerprint
-        number = self._ledger.connection.execute(
-            f"INSERT INTO intent ({_INTENT_COLUMNS}) VALUES (NULL{', ?' * 13})",
-            (
-                *(entry.id, entry.generation, rule_name, entry.folder, entry.name),
-                *(seen.device, seen.inode, seen.size, seen.mtime_ns, seen.ctime_ns),
-                *(int(entry.is_symlink), int(leased), json.dumps(details)),
-            ),
-        ).lastrowid
-        return Intent(
-            *(number or 0, entry.id, entry.generation, rule_name, entry.folder, entry.name),
-            *(seen, entry.is_symlink, leased, details),
+        return self.intend_all([(entry, rule_name, leased, details)])[0]
+
+    def intend_all(self, removals: Sequence[tuple[Entry, str, bool, dict[str, Any]]]) -> list[Intent]:
+        """The same for many: (row, name of its rule, leased, details). Most share one object of details."""
+        distinct = {id(details): details for *_, details in removals}
+        texts = {number: json.dumps(details) for number, details in distinct.items()}
+        connection = self._ledger.connection
+        row = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'intent'").fetchone()
+        first = 1 + (int(row[0]) if row else 0)  # one writer: nobody takes a number in between
+        intents = [
+            Intent(
+                *(number, entry.id, entry.generation, rule_name, entry.folder, entry.name),
+                *(entry.fingerprint, entry.is_symlink, leased, details),
+            )
+            for number, (entry, rule_name, leased, details) in enumerate(removals, first)
+        ]
+        execute_rows(
+            connection,
+            f"INSERT INTO intent ({_INTENT_COLUMNS}) VALUES",
+            [
+                (
+                    *(one.id, one.file, one.generation, one.rule, one.folder, one.name, *one.fingerprint),
+                    *(int(one.is_symlink), int(one.leased), texts[id(one.details)]),
+                )
+                for one in intents
+            ],
         )
+        return intents
 
     def intents(self) -> list[Intent]:
         rows = self._ledger.connection.execute(f"SELECT {_INTENT_COLUMNS} FROM intent ORDER BY id")
         return [_intent_of(row) for row in rows]
 
     def drop_intents(self, numbers: Iterable[int]) -> None:
-        self._ledger.connection.executemany(
-            "DELETE FROM intent WHERE id = ?", [(number,) for number in numbers]
-        )
+        execute_in(self._ledger.connection, "DELETE FROM intent WHERE id IN", list(numbers))
 
     def delivered_entry(self, intent: Intent) -> Entry | None:
         """The row that an intent is about, unless its name was used again for other content."""
@@ -209,10 +271,12 @@ class Endings:
         )
 
     def checkpoint(self, file: int) -> Checkpoint | None:
-        row = self._ledger.connection.execute(
-            "SELECT data FROM checkpoint WHERE file = ?", (file,)
-        ).fetchone()
-        return None if row is None else dict(json.loads(row[0]))
+        return self.checkpoints([file]).get(file)
+
+    def checkpoints(self, files: Sequence[int]) -> dict[int, Checkpoint]:
+        """What was saved for these rows, by row; most have none."""
+        found = execute_in(self._ledger.connection, "SELECT file, data FROM checkpoint WHERE file IN", files)
+        return {file: dict(json.loads(data)) for file, data in found}
 
     # Pauses, for status.
 

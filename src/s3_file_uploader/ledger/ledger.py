@@ -65,12 +65,12 @@ class Ledger:
             connection.execute("BEGIN IMMEDIATE")
             try:
                 yield
+                connection.execute("COMMIT")
             except BaseException:
                 self._folder_ids.clear()  # rows made in this transaction are gone again
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
                 raise
-            connection.execute("COMMIT")
 
     def running_clock_start(self) -> float:
         """A second later than anything the ledger holds: where this run's clock begins."""

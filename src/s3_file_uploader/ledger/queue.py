@@ -6,10 +6,10 @@ answers come back through `settle`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from s3_file_uploader.ledger.entry import ENTRY_COLUMNS, Entry, entry_of
+from s3_file_uploader.ledger.rows import execute_rows
 from s3_file_uploader.lifecycle import Event, State, follow
 
 if TYPE_CHECKING:
@@ -22,8 +22,7 @@ __all__ = ["Newest", "Queue", "Settled", "Waiting"]
 _SELECT = f"SELECT {ENTRY_COLUMNS} FROM file JOIN folder ON folder.id = file.folder"
 
 
-@dataclass(frozen=True, slots=True)
-class Newest:
+class Newest(NamedTuple):
     """The newest candidates of one folder, by (mtime, name): over all, and over those not dated in the future."""
 
     overall: bytes
@@ -34,16 +33,14 @@ class Newest:
         return self.overall != self.not_in_future
 
 
-@dataclass(frozen=True, slots=True)
-class Waiting:
+class Waiting(NamedTuple):
     """A settling file whose time has come, with what is known of its folder."""
 
     entry: Entry
     newest: Newest
 
 
-@dataclass(frozen=True, slots=True)
-class Settled:
+class Settled(NamedTuple):
     """The decision on a waiting file: ready, or to be looked at again at `due_at` (None: when its folder changes)."""
 
     entry: Entry
@@ -99,19 +96,23 @@ class Queue:
         return None if row is None else row[0]
 
     def settle(self, decisions: Iterable[Settled]) -> None:
-        ready = follow(State.SETTLING, Event.SETTLED).value
-        self._ledger.connection.executemany(
-            "UPDATE file SET state = ?, due_at = ?, reason = ? WHERE id = ? AND generation = ? AND state = 'settling'",
+        decided = list(decisions)
+        execute_rows(
+            self._ledger.connection,
+            f"UPDATE file SET state = '{follow(State.SETTLING, Event.SETTLED).value}', due_at = NULL, reason = ''"
+            " FROM (VALUES",
+            [(one.entry.id, one.entry.generation) for one in decided if one.is_ready],
+            ") AS decided WHERE id = column1 AND generation = column2 AND state = 'settling'",
+        )
+        execute_rows(
+            self._ledger.connection,
+            "UPDATE file SET due_at = column3, reason = column4 FROM (VALUES",
             [
-                (
-                    ready if decision.is_ready else State.SETTLING.value,
-                    None if decision.is_ready else decision.due_at,
-                    decision.reason,
-                    decision.entry.id,
-                    decision.entry.generation,
-                )
-                for decision in decisions
+                (one.entry.id, one.entry.generation, one.due_at, one.reason)
+                for one in decided
+                if not one.is_ready
             ],
+            ") AS decided WHERE id = column1 AND generation = column2 AND state = 'settling'",
         )
 
     def peek(self, rule: int, limit: int, *, but_not: Sequence[int] = ()) -> list[Entry]:
@@ -125,10 +126,11 @@ class Queue:
 
     def claim(self, entries: Iterable[tuple[Entry, str]]) -> None:
         """Ready files are now being sent to the keys given."""
-        sending = follow(State.READY, Event.CLAIMED).value
-        self._ledger.connection.executemany(
-            "UPDATE file SET state = ?, key = ? WHERE id = ? AND generation = ? AND state = 'ready'",
-            [(sending, key, entry.id, entry.generation) for entry, key in entries],
+        execute_rows(
+            self._ledger.connection,
+            f"UPDATE file SET state = '{follow(State.READY, Event.CLAIMED).value}', key = column3 FROM (VALUES",
+            [(entry.id, entry.generation, key) for entry, key in entries],
+            ") AS claimed WHERE id = column1 AND generation = column2 AND state = 'ready'",
         )
 
     def holder_of_key(self, rules: Sequence[int], key: str, *, but_not: int) -> Entry | None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from s3_file_uploader.ledger.endings import forget
 from s3_file_uploader.ledger.entry import ENTRY_COLUMNS, Entry, entry_of
+from s3_file_uploader.ledger.rows import execute_rows
 from s3_file_uploader.lifecycle import Event, State, follow
 from s3_file_uploader.model import Candidate, Evidence, Fingerprint
 
@@ -26,12 +27,14 @@ _CHANGE = (
 )
 _INSERT = (
     "INSERT INTO file (rule, folder, name, state, device, inode, size, mtime_ns, ctime_ns, is_symlink, evidence,"
-    " changed_at, due_at) VALUES (?, ?, ?, 'settling', ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    " changed_at, due_at) VALUES"
 )
 # What waited for evidence is decided again at once.
 _EVIDENCE = (
     "UPDATE file SET evidence = ?, due_at = CASE WHEN state = 'settling' THEN ? ELSE due_at END WHERE id = ?"
 )
+_NEWEST_FEW = 4
+_SOON_SECONDS = 2.0  # who waits no longer than that is left alone
 _PROVEN = frozenset({State.DELIVERED.value, State.RETAINED.value})
 
 
@@ -54,16 +57,28 @@ class Sightings:
         self._wall = wall
 
     def observe(
-        self, rule: int, candidates: Sequence[Candidate], *, now: float, settle_seconds: float
+        self,
+        rule: int,
+        candidates: Sequence[Candidate],
+        *,
+        now: float,
+        settle_seconds: float,
+        has_markers: bool = False,
     ) -> Sightseen:
-        """Take in candidates that were just looked at. `now` is on the running clock."""
+        """Take in candidates that were just looked at. `now` is on the running clock.
+
+        `has_markers`: each file of the rule waits for a marker of its own, and for no other file.
+        """
         result = Sightseen()
         by_folder: dict[tuple[bytes, bytes], list[Candidate]] = {}
         for candidate in candidates:
             by_folder.setdefault((candidate.folder, candidate.relative), []).append(candidate)
         for (path, relative), group in by_folder.items():
             folder = self._ledger.folder_id(rule, path, relative)
+            before = result.new + result.changed
             self._observe_folder((rule, folder), group, now, now + settle_seconds, result)
+            if result.new + result.changed > before and not has_markers:
+                self.release_held(folder, now)
         if result.new or result.changed:
             self._ledger.remember_clock(now)
         return result
@@ -81,12 +96,11 @@ class Sightings:
             else:
                 result.seen_ids.append(row[0])
                 self._compare(row, candidate, now, due_at, result)
-        execute_many = self._ledger.connection.executemany
-        execute_many(_INSERT, new)
+        if new or result.changed:
+            self._hasten_newest(folder, now)
+        execute_rows(self._ledger.connection, _INSERT, new)
         result.new += len(new)
         result.new_bytes += sum(row[5] for row in new)
-        if new or result.changed:
-            self.release_held(folder, now)
 
     def _known(self, folder: int, group: list[Candidate]) -> dict[bytes, tuple[Any, ...]]:
         execute = self._ledger.connection.execute
@@ -180,6 +194,25 @@ class Sightings:
             (now, folder),
         )
 
+    def release_named(self, rule: int, folder: bytes, names: Iterable[bytes], now: float) -> None:
+        """Something happened to these files, or to their markers: those that are held are looked at again."""
+        number = self._ledger.known_folder_id(rule, folder)
+        self._ledger.connection.executemany(
+            "UPDATE file SET due_at = ? WHERE folder = ? AND name = ? AND state = 'settling' AND due_at IS NULL",
+            [(now, number, name) for name in names],
+        )
+
+    def _hasten_newest(self, folder: int, now: float) -> None:
+        """Others come: who waits for ActiveFileTimeout may not be the newest any more, and is decided again.
+
+        The active files are among the newest few; whoever else is there is decided again in vain.
+        """
+        self._ledger.connection.execute(
+            "UPDATE file SET due_at = ? WHERE due_at > ? AND state = 'settling' AND id IN"
+            " (SELECT id FROM file WHERE folder = ? ORDER BY mtime_ns DESC, name DESC LIMIT ?)",
+            (now, now + _SOON_SECONDS, folder, _NEWEST_FEW),
+        )
+
     def release_rule(self, rule: int, now: float) -> None:
         """Every held file of a rule is looked at again: at start, and where done markers come and go unseen."""
         self._ledger.connection.execute(
@@ -238,9 +271,15 @@ class Sightings:
         return found
 
     def gone(self, entries: Iterable[Entry], *, now: float, reason: str = "no longer in the folder") -> int:
-        """Somebody else took these files away: they have vanished, unless they changed since they were read."""
+        """Somebody else took these files away: they have vanished, unless they changed since they were read.
+
+        One that got an intent since then is on its way out by ourselves, under its hidden name.
+        """
+        ours = {row[0] for row in self._ledger.connection.execute("SELECT file FROM intent")}
         count = 0
         for entry in entries:
+            if entry.id in ours:
+                continue
             state = follow(entry.state, Event.GONE)
             count += forget(self._ledger, entry, state, reason, self._wall())
             number = self._ledger.known_folder_id(entry.rule, entry.folder)
@@ -252,6 +291,6 @@ class Sightings:
 def _new_row(rule: int, folder: int, candidate: Candidate, now: float, due_at: float) -> tuple[Any, ...]:
     seen = candidate.fingerprint
     return (
-        *(rule, folder, candidate.name, seen.device, seen.inode, seen.size, seen.mtime_ns, seen.ctime_ns),
+        *(rule, folder, candidate.name, State.SETTLING.value, *seen),
         *(int(candidate.is_symlink), candidate.evidence.value, now, due_at),
     )

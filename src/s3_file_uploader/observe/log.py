@@ -132,6 +132,11 @@ class Log:
     def __init__(self, name: str) -> None:
         self.logger = logging.getLogger(name)
 
+    @property
+    def is_detailed(self) -> bool:
+        """Whether debug lines are written: asked where many files pass, and a line's fields cost something."""
+        return self.logger.isEnabledFor(logging.DEBUG)
+
     def debug(self, event: str, **fields: Any) -> None:
         if self.logger.isEnabledFor(logging.DEBUG):
             self._write(logging.DEBUG, event, fields)

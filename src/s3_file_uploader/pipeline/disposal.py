@@ -11,9 +11,16 @@ A crash between any two steps is put right by `Recovery` at the next start.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from s3_file_uploader.errors import DeliveryError, FileBusy, FileVanished, RemovalFailed, UploaderError
+from s3_file_uploader.errors import (
+    DeliveryError,
+    FileBusy,
+    FileChanged,
+    FileVanished,
+    RemovalFailed,
+    UploaderError,
+)
 from s3_file_uploader.ledger import Endings, Entry, Intent, Ledger
 from s3_file_uploader.lifecycle import Event, State
 from s3_file_uploader.model import Receipt, printable
@@ -36,11 +43,15 @@ _FIRST_DELAY_SECONDS = 30.0  # a removal that failed is tried again slowly
 _LONGEST_DELAY_SECONDS = 3600.0
 _FIRST_BUSY_SECONDS = 1.0  # one that a producer opened again is no failure: it changes, or is closed soon
 _LONGEST_BUSY_SECONDS = 60.0
+_PLAINLY_REMOVED = Outcome(Conclusion.REMOVED)  # how nearly all end
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Taken:
-    """A delivered file on its way out. `refusal` says why it was not even prepared."""
+    """A delivered file on its way out, in the hands of one step at a time, which fills in what it found.
+
+    `refusal` says why it was not even prepared.
+    """
 
     entry: Entry
     receipt: Receipt | None = None  # None: it is in the ledger already
@@ -50,8 +61,7 @@ class Taken:
     copied_to: bytes | None = None  # in the archive, on another file system
 
 
-@dataclass(frozen=True, slots=True)
-class Disposed:
+class Disposed(NamedTuple):
     """What came of one file: its state now, and for people why."""
 
     entry: Entry
@@ -75,6 +85,7 @@ class Disposal:
         random: Callable[[], float],
     ) -> None:
         self._tag = ledger.tag
+        self._plain_details: dict[int, dict[str, Any]] = {}  # by rule: of files without marker and archive
         self._endings = Endings(ledger, clock.wall)
         self._rules = {rule.id: rule for rule in rules}
         self._edge = edge
@@ -91,29 +102,37 @@ class Disposal:
             return one
         target = target_of(rule, one.entry)
         try:
-            # Across file systems the archive gets a copy first, while the file still has its name.
-            target, copied_to = archive.copy_ahead(self._edge, target, hidden_name(self._tag, one.entry.id))
-            return replace(one, prepared=removal.prepare(self._edge, target), copied_to=copied_to)
+            if target.place is not None:
+                # Across file systems the archive gets a copy first, while the file still has its name.
+                hidden = hidden_name(self._tag, one.entry.id)
+                target, one.copied_to = archive.copy_ahead(self._edge, target, hidden)
+            one.prepared = removal.prepare(self._edge, target)
         except UploaderError as refusal:
-            return replace(one, refusal=refusal)
+            one.refusal = refusal
+        return one
 
     def commit(self, taken: Sequence[Taken]) -> list[Taken]:
         """Receipts, and the intents of what was prepared. Files that changed meanwhile drop out. Commit durably."""
         new = [(one.entry, one.receipt) for one in taken if one.receipt is not None]
-        proven = {entry.id for entry in self._endings.prove(new)}
-        return [self._commit_one(one) for one in taken if one.receipt is None or one.entry.id in proven]
+        proven = {entry.id: entry for entry in self._endings.prove(new)}
+        committed = [one for one in taken if one.receipt is None or one.entry.id in proven]
+        for one in committed:
+            one.entry = proven.get(one.entry.id, one.entry)
+        moved = [one for one in committed if one.prepared is not None]
+        for one, intent in zip(moved, self._endings.intend_all(list(map(self._removal, moved))), strict=True):
+            one.intent = intent
+        return committed
 
-    def _commit_one(self, one: Taken) -> Taken:
-        entry = one.entry if one.receipt is None else proven_entry(one.entry, one.receipt, self._clock.wall())
-        if one.prepared is None:
-            return replace(one, entry=entry)
-        intent = self._endings.intend(
-            entry,
-            self._rules[entry.rule].name,
-            leased=one.prepared.leased,
-            details=details_of(one.prepared.intent(b"")),
-        )
-        return replace(one, entry=entry, intent=intent)
+    def _removal(self, one: Taken) -> tuple[Entry, str, bool, dict[str, Any]]:
+        assert one.prepared is not None
+        entry, target = one.entry, one.prepared.target
+        if target.marker is not None or target.place is not None:
+            details = details_of(one.prepared.intent(b""))
+        else:  # nothing in it is the file's own
+            if entry.rule not in self._plain_details:
+                self._plain_details[entry.rule] = details_of(one.prepared.intent(b""))
+            details = self._plain_details[entry.rule]
+        return entry, self._rules[entry.rule].name, one.prepared.leased, details
 
     def finish(self, taken: Iterable[Taken]) -> list[tuple[Taken, Outcome | UploaderError | None]]:
         """Hide, look again, remove or archive."""
@@ -129,7 +148,16 @@ class Disposal:
 
     def record(self, finished: Iterable[tuple[Taken, Outcome | UploaderError | None]]) -> list[Disposed]:
         """Write down what came of each."""
-        return [self._record_one(one, outcome) for one, outcome in finished]
+        removed: list[Taken] = []
+        disposed: list[Disposed] = []
+        for one, outcome in finished:
+            if isinstance(outcome, Outcome) and outcome == _PLAINLY_REMOVED and one.copied_to is None:
+                removed.append(one)
+            else:
+                disposed.append(self._record_one(one, outcome))
+        self._endings.drop_intents([one.intent.id for one in removed if one.intent is not None])
+        self._endings.finish_all([(one.entry, Event.REMOVED, "") for one in removed])
+        return disposed + [Disposed(one.entry, State.REMOVED) for one in removed]
 
     def _record_one(self, one: Taken, outcome: Outcome | UploaderError | None) -> Disposed:
         entry = one.entry
@@ -169,14 +197,20 @@ class Disposal:
 
     def _refused(self, entry: Entry, refusal: UploaderError) -> Disposed:
         """It was not moved: changed or gone shows at the next look, the rest is tried again slowly."""
-        if isinstance(refusal, DeliveryError) and not isinstance(refusal, (FileBusy, FileVanished)):
+        # A disk that was numbered anew: the look that follows has the file hashed again, not sent again.
+        is_renumbered = isinstance(refusal, FileChanged) and refusal.only_device
+        if (
+            isinstance(refusal, DeliveryError)
+            and not isinstance(refusal, (FileBusy, FileVanished))
+            and not is_renumbered
+        ):
             self._endings.unsettle(entry, now=self._clock.now())
             return Disposed(entry, State.SETTLING, str(refusal), look_again=True)
         if isinstance(refusal, RemovalFailed) and refusal.fingerprint is not None:
             self._endings.touch(entry, refusal.fingerprint.ctime_ns)
         is_busy = isinstance(refusal, FileBusy)
         # One that is gone waits as well: where its whole folder is missing, no look can write it off.
-        is_gone = isinstance(refusal, FileVanished)
+        is_gone = isinstance(refusal, FileVanished) or is_renumbered
         wait = backoff_seconds(
             entry.attempts + 1,
             first_seconds=_FIRST_BUSY_SECONDS if is_busy or is_gone else _FIRST_DELAY_SECONDS,
@@ -187,16 +221,3 @@ class Disposal:
         return Disposed(
             entry, State.DELIVERED, str(refusal), refusal.advice, look_again=is_gone, is_busy=is_busy
         )
-
-
-def proven_entry(entry: Entry, receipt: Receipt, wall: float) -> Entry:
-    """The row as it is once the receipt is in it."""
-    return replace(
-        entry,
-        state=State.DELIVERED,
-        attempts=0,
-        checksum=receipt.checksum,
-        etag=receipt.etag,
-        version_id=receipt.version_id,
-        delivered_at_wall=wall,
-    )

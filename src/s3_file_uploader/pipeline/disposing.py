@@ -42,7 +42,7 @@ class Disposing:
         self._workers = workers
         self._look_again = look_again
         self._waiting: dict[int, list[Taken]] = {}
-        self._count = 0
+        self._counts = {rule.id: 0 for rule in context.rules}
         self._under_way = {rule.id: 0 for rule in context.rules}
         self._busy: set[int] = set()  # rows in the hands of a batch
         self.left_hidden: set[int] = set()  # intents of files that could not get their name back
@@ -50,7 +50,10 @@ class Disposing:
     @property
     def waiting(self) -> int:
         """Files delivered, or being disposed of."""
-        return self._count
+        return sum(self._counts.values())
+
+    def waiting_of(self, rule: ActiveRule) -> int:
+        return self._counts[rule.id]
 
     async def take(self, proven: Sequence[tuple[Entry, Receipt]]) -> None:
         """Files whose receipts just came."""
@@ -58,16 +61,22 @@ class Disposing:
 
     async def take_up(self, limit: int = 1000) -> int:
         """Files that were delivered before, in an earlier run or with a removal that failed; returns how many."""
-        entries = await self._context.writer.awaited(Queue(self._context.ledger).delivered, limit)
-        fresh = [entry for entry in entries if entry.id not in self._busy and entry.rule in self._under_way]
+        # Rule by rule: those of a hung disk must not stand in front of all others.
+        rules = [rule for rule, count in self._counts.items() if count < limit]
+        entries = await self._context.writer.awaited(self._delivered, rules, limit)
+        fresh = [entry for entry in entries if entry.id not in self._busy]
         self._add([Taken(entry) for entry in fresh])
         return len(fresh)
+
+    def _delivered(self, rules: Sequence[int], limit: int) -> list[Entry]:
+        queue = Queue(self._context.ledger)
+        return [entry for rule in rules for entry in queue.delivered(rule, limit)]
 
     def _add(self, taken: Sequence[Taken]) -> None:
         for one in taken:
             self._waiting.setdefault(one.entry.rule, []).append(one)
             self._busy.add(one.entry.id)
-        self._count += len(taken)
+            self._counts[one.entry.rule] += 1
         for rule in list(self._waiting):
             self._start(rule)
 
@@ -83,7 +92,7 @@ class Disposing:
             await self._steps(rule, batch)
         finally:
             self._under_way[rule] -= 1
-            self._count -= len(batch)
+            self._counts[rule] -= len(batch)
             self._busy.difference_update(one.entry.id for one in batch)
             self._start(rule)
             self._context.work.set()
@@ -140,7 +149,8 @@ class Disposing:
             self._look_again(rule, entry.folder, entry.name)
         if disposed.state is State.REMOVED:
             self._context.progress.files_removed += 1
-            log.debug("removed", rule=rule.name, path=entry.path)
+            if log.is_detailed:
+                log.debug("removed", rule=rule.name, path=entry.path)
         elif disposed.state is State.RETAINED:
             log.debug("retained", rule=rule.name, path=entry.path, reason=disposed.reason)
         elif disposed.is_busy:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Feed"]
 
-_SMALLEST_CLAIM = 16  # while others are in flight: a claim costs a transaction
+_SMALLEST_CLAIM = 64  # while others are in flight: a claim costs a transaction
 _MOST_UNDISPOSED = 2048  # receipts whose files are still to be removed, before claiming waits for the disk
 _REMINDER_SECONDS = 3600.0
 
@@ -79,14 +79,14 @@ class Feed:
         self._turn += 1
         for offset in range(len(rules)):
             rule = rules[(self._turn + offset) % len(rules)]
+            if self._disposing.waiting_of(rule) > _MOST_UNDISPOSED:
+                continue  # its disk, and no other's, is slow to let files go
             room = self._room(self._context.gates[rule.destination])
             if room:
                 began += await self._claim(rule, room)
         return began
 
     def _room(self, gate: Gate) -> int:
-        if self._disposing.waiting > _MOST_UNDISPOSED:
-            return 0
         room = gate.admits(self._context.clock.now())
         is_worth_it = room >= min(_SMALLEST_CLAIM, gate.limit // 2) or not gate.in_flight
         return room if is_worth_it else 0
@@ -138,7 +138,8 @@ class Feed:
         self._running[rule.destination, claim.key] = future
         self._context.progress.in_flight = len(self._running)
         future.add_done_callback(partial(self._note_end, claim))
-        log.debug("sending", rule=rule.name, path=entry.path, key=claim.key, size=entry.fingerprint.size)
+        if log.is_detailed:
+            log.debug("sending", rule=rule.name, path=entry.path, key=claim.key, size=entry.fingerprint.size)
 
     async def _save(self, entry: Entry, checkpoint: Checkpoint | None) -> None:
         await self._context.writer.awaited(self._endings.save_checkpoint, entry, checkpoint, durable=True)

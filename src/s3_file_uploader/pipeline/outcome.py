@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from s3_file_uploader.ledger.entry import ENTRY_COLUMNS, Entry, entry_of
 from s3_file_uploader.lifecycle import State
 from s3_file_uploader.pipeline.progress import Progress, Summary
+from s3_file_uploader.source.readiness import Reason
 
 if TYPE_CHECKING:
     from s3_file_uploader.errors import DeliveryError
@@ -24,22 +25,29 @@ _MOST_LISTED = 10_000
 def is_done(ledger: Ledger, clock: Clock) -> bool:
     """Whether nothing can go any more without a person or a change: what is left is held, parked or failed.
 
-    Waited for are files that only settle; not those that a writer has open, that lie in a folder
-    which is not there, or that keep changing long after the drain began.
+    Waited for are files that only settle; not the newest of a folder, those that a writer has open,
+    that lie in a folder which is not there, or that keep changing long after the drain began.
     """
-    return (
-        ledger.connection.execute(
-            "SELECT 1 FROM file WHERE state = 'sending'"
-            " OR (state = 'ready' AND (due_at IS NULL OR attempts < ?))"
-            " OR (state = 'delivered' AND due_at IS NULL AND id NOT IN (SELECT file FROM intent))"
-            " OR (state = 'settling' AND due_at <= ? AND claim_found <> 1 AND changed_at <= ?) LIMIT 1",
+    now = clock.now()
+    waited_for: list[tuple[str, tuple[object, ...]]] = [  # asked one by one: each has an index of its own
+        ("state = 'sending'", ()),
+        ("state = 'ready' AND due_at IS NULL", ()),
+        ("state = 'ready' AND due_at IS NOT NULL AND attempts < ?", (DRAIN_ATTEMPTS,)),
+        ("state = 'delivered' AND due_at IS NULL AND id NOT IN (SELECT file FROM intent)", ()),
+        (
             (
-                DRAIN_ATTEMPTS,
-                clock.now() + _LONGEST_WAIT_SECONDS,
-                clock.started_at + _LATEST_CHANGE_SECONDS,
+                "state = 'settling' AND due_at <= ? AND claim_found <> 1 AND changed_at <= ?"
+                " AND (due_at <= ? OR reason NOT IN (?, ?))"
             ),
-        ).fetchone()
-        is None
+            (
+                *(now + _LONGEST_WAIT_SECONDS, clock.started_at + _LATEST_CHANGE_SECONDS),
+                *(now, Reason.NEWEST.value, Reason.NEWEST_IN_FUTURE.value),
+            ),
+        ),
+    ]
+    return not any(
+        ledger.connection.execute(f"SELECT 1 FROM file WHERE {condition} LIMIT 1", values).fetchone()
+        for condition, values in waited_for
     )
 
 

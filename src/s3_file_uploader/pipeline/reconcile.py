@@ -6,6 +6,7 @@ batches, so a million files cost neither memory nor a long transaction.
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -27,6 +28,7 @@ __all__ = ["Reconcile", "Scanned", "Writes"]
 
 T = TypeVar("T")
 _ROWS_PER_STEP = 1000
+_MOST_TO_HASH = 1000  # of one scan: the next one finds the rest
 
 
 class Writes(Protocol):
@@ -52,7 +54,7 @@ class Scanned:
         self.new += sighted.new
         self.new_bytes += sighted.new_bytes
         self.changed += sighted.changed
-        self.to_hash_again += sighted.to_hash_again
+        self.to_hash_again += sighted.to_hash_again[: _MOST_TO_HASH - len(self.to_hash_again)]
 
 
 class _Seen:
@@ -81,6 +83,7 @@ class Reconcile:
         self._clock = clock
         self._ledger = ledger
         self._sightings = Sightings(ledger, clock.wall)
+        self.ledger_seconds = 0.0  # CPU that scans and looks took so far in the ledger's thread
 
     def scan(self, entering: Callable[[bytes], object] | None = None) -> Scanned:
         """Look at everything. Files that the ledger has and the disk has not are written off at the end.
@@ -110,9 +113,17 @@ class Reconcile:
         return self._writes.write(self._observe_now, candidates).result()
 
     def _observe_now(self, candidates: Sequence[Candidate]) -> Sightseen:
-        return self._sightings.observe(
-            self._rule.id, candidates, now=self._clock.now(), settle_seconds=self._rule.setting.settle_seconds
-        )
+        began = time.thread_time()
+        try:
+            return self._sightings.observe(
+                self._rule.id,
+                candidates,
+                now=self._clock.now(),
+                settle_seconds=self._rule.setting.settle_seconds,
+                has_markers=bool(self._rule.setting.done_marker),
+            )
+        finally:
+            self.ledger_seconds += time.thread_time() - began
 
     def _write_off(self, seen: _Seen, highest: int) -> int:
         after = gone = 0
@@ -124,7 +135,11 @@ class Reconcile:
         return gone
 
     def _numbers(self, after: int, highest: int) -> list[int]:
-        return self._sightings.numbers(self._rule.id, after=after, up_to=highest, limit=_ROWS_PER_STEP)
+        began = time.thread_time()
+        try:
+            return self._sightings.numbers(self._rule.id, after=after, up_to=highest, limit=_ROWS_PER_STEP)
+        finally:
+            self.ledger_seconds += time.thread_time() - began
 
     def _is_gone(self, entry: Entry) -> bool:
         return any(isinstance(found, Gone) for found in self._look(entry.folder, [entry.name]))
@@ -159,6 +174,9 @@ class Reconcile:
         if candidates:
             result.files = len(candidates)
             result.add(self._observe(candidates))
+            if self._rule.setting.done_marker:
+                names_seen = [candidate.name for candidate in candidates]
+                self._writes.write(self._release_named, folder, names_seen).result()
         if gone:
             entries = self._writes.write(self._sightings.find, self._rule.id, folder, gone).result()
             result.gone = self._gone(entries)
@@ -178,6 +196,9 @@ class Reconcile:
     def release_held(self) -> None:
         """In the ledger's thread: every held file of the rule is decided again."""
         self._sightings.release_rule(self._rule.id, self._clock.now())
+
+    def _release_named(self, folder: bytes, names: Sequence[bytes]) -> None:
+        self._sightings.release_named(self._rule.id, folder, names, self._clock.now())
 
     def distrust_watching(self) -> None:
         """In the ledger's thread: events were lost."""

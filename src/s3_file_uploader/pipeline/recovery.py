@@ -46,6 +46,7 @@ class Recovery:
         self._disposal = disposal
         self._clock = clock
         self._orphans: dict[tuple[bytes, bytes], float] = {}
+        self.unfinished: set[int] = set()  # intents to be concluded later
 
     def interrupt(self) -> None:
         """What a dead process was sending is ready again."""
@@ -60,8 +61,16 @@ class Recovery:
             try:
                 outcome = recovery.recover(self._edge, intent_of(intent, self._tag))
             except RemovalFailed as refusal:  # its folder cannot be looked at now: tried again later
-                log.warning("removal_failed", path=intent.path, reason=str(refusal), advice=refusal.advice)
+                if intent.id not in self.unfinished:
+                    log.warning(
+                        "removal_failed", path=intent.path, reason=str(refusal), advice=refusal.advice
+                    )
+                self.unfinished.add(intent.id)
                 continue
+            if outcome.conclusion is Conclusion.LEFT_HIDDEN:
+                self.unfinished.add(intent.id)  # also one whose name was used again for other content
+            else:
+                self.unfinished.discard(intent.id)
             disposed = self._writes.write(self._record, intent, outcome).result()
             if disposed is not None:
                 concluded.append(disposed)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from s3_file_uploader.errors import DeliveryError, FileBusy, FileUnreadable
 from s3_file_uploader.keys import KeyProblem, object_key
@@ -23,12 +22,13 @@ if TYPE_CHECKING:
 __all__ = ["REFUSED_ATTEMPTS", "Claim", "Ended", "Sending"]
 
 REFUSED_ATTEMPTS = 5  # tries of what is refused, unless MaxAttempts says otherwise
-_SHORTEST_SETTLE_SECONDS = 0.2  # with SettleTime 0 too: what changed or is still being sent is not asked for at once
+_SHORTEST_SETTLE_SECONDS = (
+    0.2  # with SettleTime 0 too: what changed or is still being sent is not asked for at once
+)
 _UNREADABLE_FACTOR = 10.0  # a permission or a disk does not mend itself in a second
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
+class Claim(NamedTuple):
     """A file to be sent now: its row is `sending`."""
 
     entry: Entry
@@ -37,8 +37,7 @@ class Claim:
     checkpoint: Checkpoint | None
 
 
-@dataclass(frozen=True, slots=True)
-class Ended:
+class Ended(NamedTuple):
     """A delivery that ended without a receipt, and what came of it (filled in by `judge`)."""
 
     entry: Entry
@@ -81,13 +80,15 @@ class Sending:
         """At most `limit` of the rule's oldest ready files. What turns out not to be ready settles or parks."""
         claims: list[Claim] = []
         taken: set[str] = set()
-        for ready in self._settling.second_look(self._queue.peek(rule.id, limit, but_not=but_not)):
+        oldest = self._queue.peek(rule.id, limit, but_not=but_not)
+        checkpoints = self._endings.checkpoints([entry.id for entry in oldest])
+        for ready in self._settling.second_look(oldest):
             key = self._key(rule, ready.entry, taken)
             if key is None:
                 continue
             taken.add(key)
-            sending = replace(ready.entry, state=State.SENDING, key=key)
-            claims.append(Claim(sending, key, ready.needs_proof, self._endings.checkpoint(ready.entry.id)))
+            sending = ready.entry._replace(state=State.SENDING, key=key)
+            claims.append(Claim(sending, key, ready.needs_proof, checkpoints.get(sending.id)))
         self._queue.claim([(claim.entry, claim.key) for claim in claims])
         return claims
 
@@ -151,7 +152,7 @@ class Sending:
             attempts=one.entry.attempts if attempts is None else attempts,
         )
         state = _AFTER[event] if done else None
-        return replace(one, state=state, retry_at=due_at)
+        return one._replace(state=state, retry_at=due_at)
 
     def _wait(self, entry: Entry, failures: int, error: DeliveryError) -> float:
         setting = self._rules[entry.rule].setting

@@ -7,8 +7,8 @@ rule's own thread.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
 
 from s3_file_uploader.ledger import Endings, Entry, Ledger, Newest, Queue, Settled, Waiting
 from s3_file_uploader.lifecycle import Event
@@ -45,8 +45,7 @@ class ClaimFound:
     NO_EVIDENCE = 2
 
 
-@dataclass(frozen=True, slots=True)
-class ReadyFile:
+class ReadyFile(NamedTuple):
     """A file that may go now; with `needs_proof` only if a lease is granted."""
 
     entry: Entry
@@ -125,12 +124,14 @@ class Settling:
         if isinstance(decision, Ready):
             return Settled(entry, is_ready=True)
         if isinstance(decision, Wait):
-            return Settled(entry, is_ready=False, due_at=decision.until, reason=decision.reason.value)
-        return Settled(
-            entry, is_ready=False, due_at=_held_until(decision, newest, now), reason=decision.reason.value
-        )
+            due_at: float | None = _waits_until(decision, newest, now)
+        else:
+            due_at = _held_until(decision, newest, now)
+        return Settled(entry, is_ready=False, due_at=due_at, reason=decision.reason.value)
 
-    def _facts(self, entry: Entry, newest: Newest, rule: ActiveRule, marker: Marker) -> Facts:
+    def _facts(
+        self, entry: Entry, newest: Newest, rule: ActiveRule, marker: Marker, *, with_claim: bool = True
+    ) -> Facts:
         session_start = rule.looked_at if rule.looked_at is not None else self._clock.now()
         is_of_this_run = entry.changed_at >= self._clock.started_at
         return Facts(
@@ -142,7 +143,7 @@ class Settling:
             marker=marker,
             # A claim of this run counts also for content of an earlier one: else it would be repeated at once.
             last_claim=_LAST_CLAIMS[entry.claim_found]
-            if entry.claimed_at >= self._clock.started_at
+            if with_claim and entry.claimed_at >= self._clock.started_at
             else LastClaim.NONE,
             last_claim_at=entry.claimed_at,
         )
@@ -168,9 +169,9 @@ class Settling:
     def _look_again(self, entry: Entry, newest: Newest, now: float) -> ReadyFile | None:
         rule = self._rules[entry.rule]
         marker = Marker.DONE if rule.setting.done_marker else Marker.NOT_USED
-        facts = self._facts(entry, newest, rule, marker)
         # An earlier claim found a writer or no evidence: that was weighed when the file became ready.
-        decision = decide(replace(facts, last_claim=LastClaim.NONE), self._policies[entry.rule], now)
+        facts = self._facts(entry, newest, rule, marker, with_claim=False)
+        decision = decide(facts, self._policies[entry.rule], now)
         if isinstance(decision, Ready) and rule.looked_at is not None:
             return ReadyFile(entry, decision.needs_proof)
         self._endings.postpone(
@@ -200,5 +201,14 @@ def _active_reason(entry: Entry, newest: Newest) -> Reason | None:
 
 
 def _held_until(decision: Hold, newest: Newest, now: float) -> float | None:
-    is_active = decision.reason in (Reason.NEWEST, Reason.NEWEST_IN_FUTURE)
-    return now + _FUTURE_RECHECK_SECONDS if is_active and newest.has_future else None
+    return now + _FUTURE_RECHECK_SECONDS if _is_active(decision) and newest.has_future else None
+
+
+def _waits_until(decision: Wait, newest: Newest, now: float) -> float:
+    if _is_active(decision) and newest.has_future:
+        return min(decision.until, now + _FUTURE_RECHECK_SECONDS)
+    return decision.until
+
+
+def _is_active(decision: Hold | Wait) -> bool:
+    return decision.reason in (Reason.NEWEST, Reason.NEWEST_IN_FUTURE)

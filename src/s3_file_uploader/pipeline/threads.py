@@ -99,6 +99,7 @@ class LedgerThread(Worker):
         super().__init__(name)
         self._ledger = ledger
         self._most_jobs = most_jobs
+        self._is_patient = True
         self._durable: set[int] = set()
         self._outside: set[int] = set()
 
@@ -119,6 +120,12 @@ class LedgerThread(Worker):
         self._outside.add(id(future))
         self._put(future, job)
         return asyncio.wrap_future(future)
+
+    def hurry(self) -> None:
+        """Wait for a disk that refuses no longer: we are stopping, and jobs fail instead."""
+        with self._wake:
+            self._is_patient = False
+            self._wake.notify()
 
     def _take(self) -> list[_Job]:
         with self._wake:
@@ -170,8 +177,11 @@ class LedgerThread(Worker):
             log.error("paused", path=self._ledger.folder, reason=str(error), advice=error.advice)
         self._ledger.reserve.spend()
         with self._wake:
-            self._wake.wait_for(lambda: self._stopping, min(0.1 * 2**tries, _LONGEST_WAIT_SECONDS))
-            return not self._stopping
+            self._wake.wait_for(self._is_no_use, min(0.1 * 2 ** min(tries, 10), _LONGEST_WAIT_SECONDS))
+            return not self._is_no_use()
+
+    def _is_no_use(self) -> bool:
+        return self._stopping or not self._is_patient
 
     def _one_by_one(self, jobs: list[_Job], durable: set[int]) -> None:
         """The shared transaction was rolled back: each job again, in a transaction of its own."""

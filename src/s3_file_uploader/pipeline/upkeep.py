@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import TYPE_CHECKING
 
+from s3_file_uploader.errors import LedgerUnavailable
 from s3_file_uploader.observe.log import log
 from s3_file_uploader.pipeline.threads import Worker
 from s3_file_uploader.source import archive
@@ -65,8 +67,8 @@ class Upkeep:
             log.info("trimmed", rule=rule.name, path=directory, files=trimmed.files, bytes=trimmed.size_bytes)
 
     async def _tidy(self) -> None:
-        if self._disposing.left_hidden:
-            wanted, self._disposing.left_hidden = self._disposing.left_hidden, set()
+        if wanted := self._disposing.left_hidden | self._recovery.unfinished:
+            self._disposing.left_hidden = set()
             for disposed in await self._worker.call(
                 self._recovery.conclude_intents, lambda intent: intent.id in wanted
             ):
@@ -74,7 +76,9 @@ class Upkeep:
                     self._disposing.left_hidden.add(disposed.left_hidden)
                 self._disposing.tell(disposed)
         if self._feed.in_flight == 0:
-            await self._context.writer.call_outside(self._context.ledger.tidy)
+            # Where the disk below the ledger is full there is nothing to be tidied, and no reason to end.
+            with contextlib.suppress(LedgerUnavailable):
+                await self._context.writer.call_outside(self._context.ledger.tidy)
 
 
 def _is_bounded(rule: Rule) -> bool:

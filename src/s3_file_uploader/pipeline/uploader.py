@@ -8,11 +8,10 @@ something happens: with S3 unreachable, or nothing to do, the process is idle.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import random as randomness
 import socket
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from s3_file_uploader.ledger import Intent, Ledger, Queue, Sightings
 from s3_file_uploader.observe.log import log
@@ -35,7 +34,7 @@ from s3_file_uploader.pipeline.watching import Watching
 from s3_file_uploader.source.edge import Edge
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterable, Mapping
+    from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 
     from s3_file_uploader.config import Rule, Settings
     from s3_file_uploader.errors import DeliveryError
@@ -43,8 +42,12 @@ if TYPE_CHECKING:
 
 __all__ = ["DEFAULT_CONCURRENCY", "Uploader"]
 
+T = TypeVar("T")
 DEFAULT_CONCURRENCY = 32  # files in flight per destination, unless Concurrency says otherwise
 _GRACE_SECONDS = 5.0  # for what can still finish after a stop
+_CLOSE_SECONDS = (
+    1.5  # for each step of the end: a hung disk, or a full one below the ledger, holds up no exit
+)
 _GIVE_UP_SECONDS = 30.0  # a drain whose destination answers nothing for so long ends
 
 
@@ -137,7 +140,8 @@ class Uploader:
             for number in ledger.rule_ids.values():
                 sightings.release_rule(number, self._clock.now())
             self.progress.files_found, self.progress.bytes_found = Queue(ledger).backlog()
-        cap = 4 * (settings.concurrency or DEFAULT_CONCURRENCY)
+        # More than can be sent at once: the next are opened while the ledger still writes down the last.
+        cap = 8 * (settings.concurrency or DEFAULT_CONCURRENCY)
         gates = {
             rule.destination: Gate(
                 rule.setting.retry_backoff_seconds, rule.setting.retry_backoff_max_seconds, self._random, cap
@@ -230,22 +234,23 @@ class Uploader:
 
     async def _close(self, context: Context, feed: Feed, transports: Mapping[str, Transport]) -> None:
         context.is_stopping = True
+        context.writer.hurry()
         feed.cancel_all()
-        for transport in transports.values():
-            await transport.close()
+        await _within_reason(asyncio.gather(*(transport.close() for transport in transports.values())))
         for watching in self._watchings:
             watching.close()
         await asyncio.sleep(0)
-        with contextlib.suppress(
-            Exception
-        ):  # the error that ends the run is already on its way to the caller
-            await feed.collect_now()
-        await context.settle_background(2.0)
+        await _within_reason(feed.collect_now())
+        await context.settle_background(_CLOSE_SECONDS)
 
     async def _summary(self, context: Context, unreachable: DeliveryError | None) -> Summary:
-        summary = await context.writer.awaited(summarise, self._ledger, self.progress, unreachable)
-        await context.writer.awaited(self._ledger.remember_clock, self._clock.now())
-        context.writer.stop()
+        writer, progress = context.writer, self.progress
+        summary = await _within_reason(writer.awaited(summarise, self._ledger, progress, unreachable))
+        if summary is None:
+            summary = Summary(progress.files_done, progress.bytes_done, progress.files_removed)
+        else:
+            await _within_reason(writer.awaited(self._ledger.remember_clock, self._clock.now()))
+        writer.stop(_CLOSE_SECONDS / 2)
         log.info(
             "stopped", delivered=summary.delivered, bytes=summary.delivered_bytes, removed=summary.removed
         )
@@ -271,6 +276,16 @@ class Uploader:
         """Look at everything now."""
         for watching in self._watchings:
             watching.rescan()
+
+
+async def _within_reason(ending: Awaitable[T]) -> T | None:
+    """A step of the end; None where it fails or takes too long: what counts is in the ledger already."""
+    step = asyncio.ensure_future(ending)
+    await asyncio.wait([step], timeout=_CLOSE_SECONDS)
+    if not step.done():
+        step.cancel()
+        return None
+    return None if step.cancelled() or step.exception() is not None else step.result()
 
 
 def release(ledger: Ledger, paths: Iterable[bytes] | None, now: float) -> int:

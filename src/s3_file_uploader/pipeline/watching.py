@@ -43,22 +43,35 @@ class Watching:
         self._reconcile = Reconcile(rule, context.ledger, context.writer, context.edge, context.clock)
         self._watcher: Watcher | None = None
         self._scan_wanted = asyncio.Event()
+        self._is_hinted = False  # a scan is wanted as soon as the last one has been rested from
+        self._rests_until: float | None = None  # on the loop's clock; None: a scan is under way
         self._pending: dict[bytes, _Names] = {}
         self._is_lagging = False
         self._troubles: dict[bytes, str] = {}
+        self._to_hash: list[tuple[int, Candidate]] = []
 
     async def run(self) -> None:
         """Until cancelled."""
         self._open_watcher()
         while True:
             self._scan_wanted.clear()
-            cpu_seconds = await self._scan()
-            await wait_for(
-                self._scan_wanted, max(self.rule.setting.interval_seconds, _SCAN_SHARE * cpu_seconds)
-            )
+            self._is_hinted, self._rests_until = False, None
+            rest_seconds = _SCAN_SHARE * await self._scan()
+            self._rests_until = asyncio.get_running_loop().time() + rest_seconds
+            interval_seconds = 0.0 if self._is_hinted else self.rule.setting.interval_seconds
+            await wait_for(self._scan_wanted, max(interval_seconds, rest_seconds))
 
     def rescan(self) -> None:
+        """Scan now: a person asks for it."""
         self._scan_wanted.set()
+
+    def _scan_soon(self) -> None:
+        """Something happened that only a scan can tell: without a wait, but never beyond the scans' share."""
+        if self._is_hinted:
+            return
+        self._is_hinted = True
+        if self._rests_until is not None:
+            asyncio.get_running_loop().call_at(self._rests_until, self._scan_wanted.set)
 
     def close(self) -> None:
         if self._watcher is not None:
@@ -88,10 +101,10 @@ class Watching:
         return cpu_seconds
 
     def _scan_and_measure(self) -> tuple[Scanned, float]:
-        began = time.thread_time()
+        began, in_ledger = time.thread_time(), self._reconcile.ledger_seconds
         entering = self._watch if self._watcher is not None else None
         scanned = self._reconcile.scan(entering)
-        return scanned, time.thread_time() - began
+        return scanned, time.thread_time() - began + self._reconcile.ledger_seconds - in_ledger
 
     def _note_troubles(self, scanned: Scanned) -> None:
         now = {trouble.folder: trouble.reason for trouble in scanned.troubles}
@@ -111,12 +124,19 @@ class Watching:
             self._context.due_changed.set()
         if scanned.gone:
             log.info("vanished", rule=self.rule.name, files=scanned.gone)
-        for number, candidate in scanned.to_hash_again:
-            self._context.background(self._hash_again(number, candidate))
+        if scanned.to_hash_again and not self._to_hash:
+            self._to_hash = scanned.to_hash_again
+            self._context.background(self._hash_again())
 
-    async def _hash_again(self, number: int, candidate: Candidate) -> None:
-        """The disk got another device number: is the delivered content still there?"""
-        await self._worker.call(partial(self._hash_again_now, number, candidate))
+    async def _hash_again(self) -> None:
+        """The disk got another device number: is the delivered content still there?
+
+        File by file, so that looks and scans come in between. What is not taken here is found again.
+        """
+        while self._to_hash and not self._context.is_stopping:
+            number, candidate = self._to_hash[-1]
+            await self._worker.call(partial(self._hash_again_now, number, candidate))
+            self._to_hash.pop()
 
     def _hash_again_now(self, number: int, candidate: Candidate) -> None:
         checksum = self._reconcile.checksum(number)
@@ -186,9 +206,6 @@ class Watching:
         pending, self._pending = self._pending, {}
         for folder, names in pending.items():
             self._take_in(await self._worker.call(self._reconcile.look, folder, names))
-        if pending and self.rule.setting.done_marker:
-            await self._context.writer.awaited(self._reconcile.release_held)
-            self._context.due_changed.set()
 
     def _take_wake(self, wake: Wake) -> None:
         for folder, names in wake.touched.items():
@@ -197,7 +214,7 @@ class Watching:
             self._context.background(self._distrust())
         pattern = self.rule.selection.pattern
         if wake.overflowed or any(pattern.could_contain_folder(folder) for folder in wake.folders_changed):
-            self.rescan()
+            self._scan_soon()
 
     async def _distrust(self) -> None:
         await self._context.writer.awaited(self._reconcile.distrust_watching)

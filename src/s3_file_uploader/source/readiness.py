@@ -136,6 +136,7 @@ class Hold:
 
 
 Decision = Ready | Wait | Hold
+_READY, _READY_WITH_PROOF = Ready(needs_proof=False), Ready(needs_proof=True)
 
 
 def decide(facts: Facts, policy: Policy, now: float) -> Decision:
@@ -171,14 +172,15 @@ def _active_hold(facts: Facts, policy: Policy, now: float) -> Decision | None:
 
 def _closed_or_not(facts: Facts, policy: Policy, now: float) -> Decision:
     """The file has settled; may some process still have it open for writing?"""
-    recheck_at = facts.last_claim_at + _recheck_seconds(facts)
-    if facts.last_claim is LastClaim.WRITER and now < recheck_at:
-        return Wait(recheck_at, Reason.WRITER)
+    if facts.last_claim is LastClaim.WRITER:
+        recheck_at = facts.last_claim_at + _recheck_seconds(facts)
+        if now < recheck_at:
+            return Wait(recheck_at, Reason.WRITER)
     verified_at = facts.quiet_since + max(policy.settle_seconds, policy.settle_unverified_seconds)
     if facts.evidence is Evidence.CLOSED or (facts.evidence is Evidence.NONE and now >= verified_at):
-        return Ready(needs_proof=False)
+        return _READY
     if facts.last_claim is not LastClaim.NO_EVIDENCE:
-        return Ready(needs_proof=True)
+        return _READY_WITH_PROOF
     # The claim asked for a lease and had no answer: only a watched close, or time, can tell.
     if facts.evidence is Evidence.OPEN:
         return Hold(Reason.NOT_CLOSED)

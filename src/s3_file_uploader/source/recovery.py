@@ -12,6 +12,8 @@ import os
 import stat
 from typing import TYPE_CHECKING
 
+from s3_file_uploader.errors import RemovalFailed
+from s3_file_uploader.model import printable
 from s3_file_uploader.source import lease
 from s3_file_uploader.source.edge import FILE_FLAGS
 from s3_file_uploader.source.hiding import (
@@ -44,6 +46,8 @@ def recover(edge: Edge, intent: Intent) -> Outcome:
         folder_fd = edge.open_folder(target.folder, target.base, target.follow_symlinks)
     except OSError as error:
         if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+            if not os.path.isdir(target.base):
+                raise _not_there(target) from error
             return Outcome(Conclusion.GONE, "its folder is gone")
         raise unopened(error, target.path) from error
     prepared = Prepared(edge, target, folder_fd, marker_fingerprint=intent.marker_fingerprint)
@@ -57,6 +61,14 @@ def recover(edge: Edge, intent: Intent) -> Outcome:
         raise unopened(error, target.path) from error
     finally:
         prepared.close()
+
+
+def _not_there(target: Target) -> RemovalFailed:
+    """The fixed part of the pattern itself is missing: that may be a disk which is not mounted yet."""
+    return RemovalFailed(
+        f"{printable(target.path)} was being removed, and {printable(target.base)} is not there now",
+        advice="Mount its disk; the removal is then finished or undone by itself.",
+    )
 
 
 def _nothing_hidden(prepared: Prepared, intent: Intent) -> Outcome:

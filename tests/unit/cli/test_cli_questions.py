@@ -6,7 +6,6 @@ import base64
 import json
 import os
 import socket
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -87,12 +86,12 @@ def full(book: Book) -> Book:
         )
         entries = {entry.name: entry for entry in queue.peek(1, 9)}
         queue.claim([(entries[name], f"pre/{number}") for number, name in enumerate((ODD, b"parked.csv"))])
-        odd = replace(entries[ODD], state=State.SENDING, key="pre/0")
+        odd = entries[ODD]._replace(state=State.SENDING, key="pre/0")
         endings.prove([(odd, Receipt("bucket", "pre/0", 10, "crc64nvme:AAAA", "etag"))])
         receipt = {"checksum": "crc64nvme:AAAA", "etag": "etag", "delivered_at_wall": 1.6e9}
-        delivered = replace(odd, state=State.DELIVERED, **receipt)  # type: ignore[arg-type]  # each fits its field
+        delivered = odd._replace(state=State.DELIVERED, **receipt)  # type: ignore[arg-type]  # each fits its field
         endings.finish(delivered, Event.REMOVED)
-        parked = replace(entries[b"parked.csv"], state=State.SENDING)
+        parked = entries[b"parked.csv"]._replace(state=State.SENDING)
         endings.postpone(parked, Event.REFUSED, reason="KMS says no", due_at=None, attempts=5)
         endings.note_pause("s3://bucket", "no connection")
     os.unlink(book.path(ODD))

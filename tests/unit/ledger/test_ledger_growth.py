@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from s3_file_uploader.ledger import Endings, Ledger, Queue, Settled, Sightings
@@ -33,10 +32,10 @@ def pass_through(ledger: Ledger, round_number: int) -> None:
         entries = queue.peek(rule, FILES)
         queue.claim([(entry, entry.name.decode()) for entry in entries])
     assert len(entries) == FILES
-    sent = [replace(entry, state=State.SENDING, key=entry.name.decode()) for entry in entries]
+    sent = [entry._replace(state=State.SENDING, key=entry.name.decode()) for entry in entries]
     with ledger.transaction():
         endings.prove([(entry, Receipt("b", entry.key or "", 9, "crc64nvme:AAAA")) for entry in sent])
-        delivered = [replace(entry, state=State.DELIVERED) for entry in sent]
+        delivered = [entry._replace(state=State.DELIVERED) for entry in sent]
         intents = [endings.intend(entry, "r", leased=True, details={}) for entry in delivered]
         for entry in delivered:
             endings.finish(entry, Event.REMOVED)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -41,13 +40,13 @@ class Book:
 
     def send(self, *entries: Entry) -> list[Entry]:
         self.queue.claim([(entry, entry.name.decode()) for entry in entries])
-        return [replace(entry, state=State.SENDING, key=entry.name.decode()) for entry in entries]
+        return [entry._replace(state=State.SENDING, key=entry.name.decode()) for entry in entries]
 
     def deliver(self, *names: bytes) -> list[Entry]:
         self.see(*[candidate(name) for name in names])
         sent = self.send(*self.settle())
         self.endings.prove([(entry, receipt(entry)) for entry in sent])
-        return [replace(entry, state=State.DELIVERED) for entry in sent]
+        return [entry._replace(state=State.DELIVERED) for entry in sent]
 
     def row(self, name: bytes) -> Entry:
         (entry,) = self.sightings.find(self.rule, FOLDER, [name])
@@ -181,7 +180,7 @@ def test_an_intent_holds_all_that_a_recovery_needs_and_its_number_is_never_used_
     first = book.endings.intend(entry, "default", leased=True, details={})
     assert book.endings.intents() == [first]
     assert (first.name, first.fingerprint, first.leased) == (b"a", entry.fingerprint, True)
-    assert book.queue.delivered(10) == []
+    assert book.queue.delivered(book.rule, 10) == []
     book.endings.drop_intents([first.id])
     assert book.endings.intend(entry, "default", leased=False, details={}).id > first.id
 
@@ -202,7 +201,7 @@ def test_the_history_keeps_the_last_files_only(book: Book) -> None:
     connection = book.ledger.connection
     with book.ledger.transaction():
         for number in range(HISTORY_ROWS + 1500):
-            book.endings.finish(replace(entry, id=-number - 1), Event.REMOVED)
+            book.endings.finish(entry._replace(id=-number - 1), Event.REMOVED)
     assert connection.execute("SELECT count(*) FROM history").fetchone()[0] <= HISTORY_ROWS + 1000
 
 
@@ -221,3 +220,10 @@ def test_checkpoints_survive_and_go_with_the_receipt(book: Book) -> None:
     assert book.endings.checkpoint(sent.id) == {"upload_id": "x"}
     book.endings.prove([(sent, receipt(sent))])
     assert book.endings.checkpoint(sent.id) is None
+
+
+def test_a_file_that_we_hid_ourselves_since_it_was_read_has_not_vanished(book: Book) -> None:
+    (entry,) = book.deliver(b"a")
+    book.endings.intend(entry, "default", leased=True, details={})
+    assert book.sightings.gone([entry], now=100.0) == 0
+    assert book.row(b"a").state is State.DELIVERED

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -68,12 +67,12 @@ def deliver(ledger: Ledger, limit: int = 1) -> list[Entry]:
     with ledger.transaction():
         entries = Queue(ledger).peek(ledger.rule_ids["default"], limit)
         Queue(ledger).claim([(entry, f"p/{entry.id}") for entry in entries])
-        sending = [replace(entry, state=State.SENDING, key=f"p/{entry.id}") for entry in entries]
+        sending = [entry._replace(state=State.SENDING, key=f"p/{entry.id}") for entry in entries]
         Endings(ledger, lambda: 5e8).prove(
             [(entry, Receipt("b", f"p/{entry.id}", 10, "crc64nvme:x", "e")) for entry in sending]
         )
     return [
-        replace(entry, state=State.DELIVERED, checksum="crc64nvme:x", delivered_at_wall=5e8)
+        entry._replace(state=State.DELIVERED, checksum="crc64nvme:x", delivered_at_wall=5e8)
         for entry in sending
     ]
 
@@ -143,7 +142,7 @@ def test_a_snapshot_tells_of_pauses_and_of_what_waits_for_another_try(ledger: Le
         [entry] = Queue(ledger).peek(1, 1)
         Queue(ledger).claim([(entry, "k")])
         Endings(ledger).postpone(
-            replace(entry, state=State.SENDING), Event.FAILED, reason="broke", due_at=99.0, attempts=1
+            entry._replace(state=State.SENDING), Event.FAILED, reason="broke", due_at=99.0, attempts=1
         )
         Endings(ledger, lambda: 123.0).note_pause("s3://b", "no connection")
 

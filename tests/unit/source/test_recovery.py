@@ -246,8 +246,22 @@ def test_a_folder_that_is_gone_is_not_an_error_and_a_closed_one_is(tmp_path: Pat
     assert removal.intent is not None
     with pytest.raises(RemovalFailed):
         recover(Closed(), removal.intent)
+    below = replace(removal.intent.target, base=os.fsencode(tmp_path))
     removal.folder.rename(tmp_path / "elsewhere")
-    assert recover(Edge(), removal.intent).conclusion is Conclusion.GONE
+    assert recover(Edge(), replace(removal.intent, target=below)).conclusion is Conclusion.GONE
+
+
+def test_a_removal_below_a_disk_that_is_not_mounted_yet_is_neither_finished_nor_forgotten(
+    tmp_path: Path,
+) -> None:
+    removal = Removal(tmp_path / "in")
+    hidden_by_a_death(removal)
+    assert removal.intent is not None
+    removal.folder.rename(tmp_path / "unmounted")
+    with pytest.raises(RemovalFailed, match="not there now"):
+        recover(Edge(), removal.intent)
+    (tmp_path / "unmounted").rename(removal.folder)
+    assert recover(Edge(), removal.intent).conclusion in (Conclusion.REMOVED, Conclusion.UNDONE)
 
 
 # -- the ledger is gone as well

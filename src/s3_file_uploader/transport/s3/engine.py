@@ -38,6 +38,7 @@ __all__ = ["Engine", "Route"]
 
 CLOSE_SECONDS = 5.0
 LONG_SLEEP_SECONDS = 0.002
+GATHER_SECONDS = 0.005
 
 _log = logging.getLogger(__name__)
 
@@ -133,6 +134,10 @@ class Engine:
         for outcome in list(self._unresolved):
             self._settle(outcome, None, Interrupted("the disk did not answer before we had to stop"))
 
+    def _gather(self) -> None:
+        """The first delivery ended: more are about to. To change threads for each costs more than to send it."""
+        self._loop.call_later(GATHER_SECONDS, self._resolve)
+
     def _resolve(self) -> None:
         self._is_told = False
         ended = self._ended
@@ -190,7 +195,7 @@ class Engine:
         if self._ended and not self._is_told:
             self._is_told = True
             with contextlib.suppress(RuntimeError):  # the loop is closed: nobody listens any more
-                self._loop.call_soon_threadsafe(self._resolve)
+                self._loop.call_soon_threadsafe(self._gather)
 
     def _start(self, job: _Job) -> None:
         if job.is_stopped:

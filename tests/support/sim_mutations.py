@@ -1,0 +1,373 @@
+"""The uploader without one of its safety checks: each mutation takes one out, and what it leads to must show.
+
+A mutation names what the machine should do to come upon the loss sooner, and one word of what it
+then says. Where two checks guard the same thing, both are out: one alone would not be missed.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
+
+from support.sim_machine import Focus
+from support.sim_world import LEDGER_LOST, POWER_FAILED, PROCESS_DIED, Variant
+
+from s3_file_uploader.ledger import Endings, Entry, Intent, Queue, Sightings, Sightseen
+from s3_file_uploader.model import Fingerprint, Receipt
+from s3_file_uploader.pipeline import disposal, feed, recovery, settling, threads
+from s3_file_uploader.source import claim, hiding, lease, marker, readiness, removal
+from s3_file_uploader.source import recovery as hidden_files
+from s3_file_uploader.source.edge import FILE_FLAGS
+from s3_file_uploader.source.lease import LeaseResult
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from s3_file_uploader.source.intent import Prepared
+
+__all__ = ["MUTATIONS", "Mutation"]
+
+_QUIET = Focus(
+    variants=(Variant(),),
+    operations=("write", "finish"),
+    in_between=("write",),
+    deaths=(),
+    faults=(),
+    rules=(),
+    seconds=(1.1, 6.0, 11.0),
+    skips=1,
+)
+_observe = Sightings.observe
+_REMOVAL_CALLS = ("rename_noreplace", "get_lease", "fstat", "stat_at", "unlink")
+
+
+@dataclass(frozen=True, slots=True)
+class Mutation:
+    """`patches` are the checks that are out; `says` is what the machine must say of it."""
+
+    name: str
+    patches: tuple[tuple[Any, str, Any], ...]
+    says: str
+    focus: Focus
+
+    @contextmanager
+    def in_force(self) -> Iterator[None]:
+        with ExitStack() as stack:
+            for target, attribute, value in self.patches:
+                stack.enter_context(patch.object(target, attribute, value))
+            yield
+
+
+def _nothing(*_: Any, **__: Any) -> None: ...
+
+
+# -- claiming
+
+
+def _look_but_for_content(self: claim.ClaimedSource, descriptor: int) -> None:
+    if lease.probe(self.edge, descriptor) is LeaseResult.WRITER:
+        raise claim.FileBusy("a writer", writer_seen=True)
+
+
+def _probe_nothing(edge: Any, descriptor: int) -> LeaseResult:
+    return LeaseResult.GRANTED
+
+
+# -- readiness
+
+
+def _policy(**values: Any) -> Callable[..., readiness.Policy]:
+    original = settling._policy
+
+    def changed(rule: Any, *, include_active: bool) -> readiness.Policy:
+        return replace(original(rule, include_active=include_active), **values)
+
+    return changed
+
+
+def _no_second_look(self: settling.Settling, entries: Sequence[Entry]) -> list[settling.ReadyFile]:
+    return [settling.ReadyFile(entry, needs_proof=False) for entry in entries]
+
+
+def _always_done(_file_mtime_ns: int, _marker_mtime_ns: int | None) -> readiness.Marker:
+    return readiness.Marker.DONE
+
+
+def _done_once(_file_mtime_ns: int, marker_mtime_ns: int | None) -> readiness.Marker:
+    return readiness.Marker.MISSING if marker_mtime_ns is None else readiness.Marker.DONE
+
+
+def _observe_settled(
+    self: Sightings, rule: int, candidates: Any, *, now: float, settle_seconds: float
+) -> Sightseen:
+    return _observe(self, rule, candidates, now=now, settle_seconds=0.0)
+
+
+# -- fingerprints
+
+
+def _equal_but_for_ctime(one: Fingerprint, other: object) -> bool:
+    return isinstance(other, Fingerprint) and one[:4] == other[:4]
+
+
+def _unequal_but_for_ctime(one: Fingerprint, other: object) -> bool:
+    return not _equal_but_for_ctime(one, other)
+
+
+# -- receipts and intents
+
+
+def _prove_anything(self: Endings, proven: Sequence[tuple[Entry, Receipt]]) -> list[Entry]:
+    for entry, receipt in proven:
+        self._ledger.connection.execute(
+            "UPDATE file SET state = 'delivered', checksum = ?, due_at = NULL WHERE id = ?",
+            (receipt.checksum, entry.id),
+        )
+    return [entry for entry, _ in proven]
+
+
+def _newest_content(target_of: Callable[..., Any]) -> Callable[..., Any]:
+    return target_of
+
+
+def _intend_nothing(self: Endings, entry: Entry, rule_name: str, *, leased: bool, details: Any) -> Intent:
+    return Intent(
+        *(entry.id, entry.id, entry.generation, rule_name, entry.folder, entry.name),
+        *(entry.fingerprint, entry.is_symlink, leased, details),
+    )
+
+
+def _commit_without_fsync(
+    self: threads.LedgerThread, jobs: list[Callable[[], Any]], *, durable: bool
+) -> list[Any]:
+    with self._ledger.transaction(durable=False):
+        return [job() for job in jobs]
+
+
+# -- removal
+
+
+def _open_without_asking(prepared: Prepared) -> None:
+    prepared.descriptor = prepared.edge.open_at(
+        prepared.folder_fd, prepared.target.name, FILE_FLAGS | os.O_NOFOLLOW
+    )
+    prepared.leased = lease.take(prepared.edge, prepared.descriptor) is LeaseResult.GRANTED
+
+
+def _first_look_at_nothing(prepared: Prepared) -> None:
+    entry = prepared.edge.fstat(prepared.descriptor)
+    prepared.entry = (entry.st_dev, entry.st_ino)
+
+
+def _doubt_only_writers(prepared: Prepared, _now: Fingerprint) -> str | None:
+    return removal._writer_waits(prepared)
+
+
+def _check_without(*left_out: str) -> Callable[[Prepared, bytes], None]:
+    """The last look, without some of its questions."""
+
+    def check(prepared: Prepared, hidden: bytes) -> None:
+        entry = hiding.status_at(prepared.edge, prepared.folder_fd, hidden)
+        if "identity" not in left_out and (entry is None or (entry.st_dev, entry.st_ino) != prepared.entry):
+            raise removal._UncertainError("another file")
+        now = Fingerprint.of(prepared.edge.fstat(prepared.descriptor))
+        if "content" not in left_out and not now.same_but_for_ctime(prepared.target.fingerprint):
+            raise removal._UncertainError("changed")
+        if "lease" not in left_out and removal._writer_waits(prepared) is not None:
+            raise removal._UncertainError("a writer")
+
+    return check
+
+
+def _put_back_over_anything(edge: Any, folder_fd: int, hidden: bytes, name: bytes) -> None:
+    edge.rename(folder_fd, hidden, folder_fd, name)
+
+
+def _move_over_anything(edge: Any, from_fd: int, old: bytes, to_fd: int, new: bytes) -> None:
+    edge.rename(from_fd, old, to_fd, new)
+
+
+# -- recovery
+
+
+def _forget_intents(self: recovery.Recovery, only: Any = None) -> list[Any]:
+    self._writes.write(
+        lambda: self._endings.drop_intents([one.id for one in self._endings.intents()])
+    ).result()
+    return []
+
+
+def _reopen_without_asking(prepared: Prepared, intent: Any) -> bool:
+    prepared.descriptor = prepared.edge.open_at(prepared.folder_fd, intent.hidden, FILE_FLAGS)
+    return True
+
+
+def _interrupt_nothing(_queue: Queue) -> int:
+    return 0
+
+
+MUTATIONS = (
+    Mutation(
+        "a file is claimed without asking whether somebody writes",
+        ((lease, "probe", _probe_nothing),),
+        "claimed while a producer had it open",
+        _QUIET,
+    ),
+    Mutation(
+        "a receipt is believed without looking at the file again",
+        ((claim.OpenedFile, "check_unchanged", _nothing),),
+        "half-written",
+        replace(_QUIET, in_between=("rewrite",), calls=("carry",), skips=4),
+    ),
+    Mutation(
+        "files do not settle",
+        (
+            (settling, "_policy", _policy(settle_seconds=0.0, settle_unverified_seconds=0.0)),
+            (Sightings, "observe", _observe_settled),
+        ),
+        "before it had settled",
+        replace(_QUIET, seconds=(0.6, 3.0)),
+    ),
+    Mutation(
+        "where nothing tells of writers, nothing is waited for",
+        ((settling, "_policy", _policy(settle_unverified_seconds=0.0)),),
+        "claimed while a producer had it open",
+        replace(_QUIET, variants=(Variant(leases=False),)),
+    ),
+    Mutation(
+        "the newest file goes too",
+        ((settling, "_policy", _policy(active_file_stays=False)),),
+        "did not stay",
+        replace(_QUIET, variants=(Variant(active_file="newest"),)),
+    ),
+    Mutation(
+        "a done marker is not waited for",
+        ((settling, "marker_state", _always_done),),
+        "half-written",
+        replace(_QUIET, variants=(Variant(marker=True),), operations=("write", "mark")),
+    ),
+    Mutation(
+        "a done marker counts for what was written after it",
+        ((settling, "marker_state", _done_once),),
+        "half-written",
+        replace(_QUIET, variants=(Variant(marker=True),), operations=("write", "mark")),
+    ),
+    Mutation(
+        "the time of a file's last change of any kind is not part of its identity",
+        ((Fingerprint, "__eq__", _equal_but_for_ctime), (Fingerprint, "__ne__", _unequal_but_for_ctime)),
+        "",
+        replace(_QUIET, operations=("write", "rewrite"), in_between=("rewrite",), calls=("open_at", "fstat")),
+    ),
+    Mutation(
+        "a receipt for older content is taken for the new one's",
+        ((Endings, "prove", _prove_anything),),
+        "never acknowledged",
+        replace(_QUIET, rules=("hold",), names=(b"a",), seconds=(6.0,)),
+    ),
+    Mutation(
+        "a file is removed without looking whether it changed since its delivery",
+        (
+            (removal, "_first_look", _first_look_at_nothing),
+            (removal, "_doubt_before_hiding", _doubt_only_writers),
+        ),
+        "never acknowledged",
+        replace(_QUIET, operations=("write", "rewrite"), in_between=("rewrite",), calls=("open_at", "fstat")),
+    ),
+    Mutation(
+        "a file is removed without asking whether somebody writes",
+        ((removal, "_open_file", _open_without_asking),),
+        "removed while a producer had it open",
+        replace(_QUIET, in_between=("open_quietly",), calls=("open_at", "fstat", "set_lease", "commit")),
+    ),
+    Mutation(
+        "a file is removed although its lease was broken",
+        ((removal, "_writer_waits", _nothing),),
+        "removed while a producer had it open",
+        replace(_QUIET, in_between=("write", "open_quietly"), calls=_REMOVAL_CALLS),
+    ),
+    Mutation(
+        "what was hidden is not looked at again: whether it is the same file",
+        ((removal, "_check", _check_without("identity")),),
+        "never acknowledged",
+        replace(_QUIET, in_between=("replace",), calls=_REMOVAL_CALLS),
+    ),
+    Mutation(
+        "what was hidden is not looked at again: whether it has changed",
+        ((removal, "_check", _check_without("content")),),
+        "never acknowledged",
+        replace(_QUIET, variants=(Variant(leases=False),), in_between=("write",), calls=_REMOVAL_CALLS),
+    ),
+    Mutation(
+        "a hidden file gets its name back over a newer file",
+        ((removal, "put_back", _put_back_over_anything), (marker, "put_back", _put_back_over_anything)),
+        "never acknowledged",
+        replace(
+            _QUIET,
+            names=(b"a",),
+            in_between=("replace", "write"),
+            calls=("rename_noreplace",),
+            seconds=(6.0,),
+        ),
+    ),
+    Mutation(
+        "a file is hidden over another hidden one",
+        ((removal, "move_to_our_name", _move_over_anything),),
+        "never acknowledged",
+        replace(
+            _QUIET,
+            names=(b"a", b"b"),
+            in_between=("write",),
+            calls=("rename_noreplace", "rename"),
+            deaths=(LEDGER_LOST,),
+            seconds=(3.0, 6.0),
+            skips=0,
+        ),
+    ),
+    Mutation(
+        "a file is hidden without an intent in the ledger",
+        ((Endings, "intend", _intend_nothing),),
+        "though a ledger knew it",
+        replace(_QUIET, calls=_REMOVAL_CALLS, deaths=(PROCESS_DIED,)),
+    ),
+    Mutation(
+        "receipts and intents are committed without waiting for the disk",
+        ((threads.LedgerThread, "_commit", _commit_without_fsync),),
+        "though a ledger knew it",
+        replace(_QUIET, calls=_REMOVAL_CALLS, deaths=(POWER_FAILED,)),
+    ),
+    Mutation(
+        "removals that were cut short are forgotten at start",
+        ((recovery.Recovery, "conclude_intents", _forget_intents),),
+        "though a ledger knew it",
+        replace(_QUIET, calls=_REMOVAL_CALLS, deaths=(PROCESS_DIED,)),
+    ),
+    Mutation(
+        "removals that were cut short are finished without asking whether somebody writes",
+        ((hidden_files, "_reopen", _reopen_without_asking),),
+        "removed while a producer had it open",
+        replace(
+            _QUIET,
+            in_between=("open_quietly",),
+            calls=("rename_noreplace", "get_lease"),
+            deaths=(PROCESS_DIED,),
+        ),
+    ),
+    Mutation(
+        "hidden files that no ledger knows stay hidden",
+        ((recovery.Recovery, "adopt", lambda *_: []),),
+        "stuck",
+        replace(_QUIET, calls=_REMOVAL_CALLS, deaths=(LEDGER_LOST,)),
+    ),
+    Mutation(
+        "what a dead process was sending stays so",
+        ((Queue, "interrupt_all", _interrupt_nothing),),
+        "stuck",
+        replace(_QUIET, deaths=(PROCESS_DIED,)),
+    ),
+)
+
+_ = (disposal, feed, fcntl, _newest_content, _look_but_for_content, _no_second_look)

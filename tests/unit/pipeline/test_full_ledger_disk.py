@@ -1,0 +1,77 @@
+"""The disk below the ledger is full while the daemon runs: it waits, ends when told to, and loses nothing."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+
+from s3_file_uploader.ledger import Ledger
+from s3_file_uploader.pipeline import Uploader, upkeep
+from s3_file_uploader.transport.fake import FakeTransport
+from support.pipelines import drain, rule, settings, until
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "data").mkdir()
+    return tmp_path / "data"
+
+
+def _pages(ledger: Ledger) -> int:
+    return int(ledger.connection.execute("PRAGMA page_count").fetchone()[0])
+
+
+def test_a_stop_does_not_wait_for_space(folder: Path, tmp_path: Path) -> None:
+    made = settings(tmp_path / "state", rule(folder, active_file="none"))
+    ledger = Ledger.open(made.state_directory, made.name)
+    transport = FakeTransport()
+
+    async def scenario() -> None:
+        uploader = Uploader(made, ledger, transports=lambda _: transport)
+        task = asyncio.ensure_future(uploader.run())
+        await until(lambda: bool(uploader.progress.looked_at), "the first scan")
+        ledger.connection.execute(f"PRAGMA max_page_count = {_pages(ledger)}")
+        for number in range(500):
+            (folder / f"{number:0200d}").write_bytes(b"x")
+        await until((lambda: (tmp_path / "state/test/reserve").stat().st_size == 0), "the full disk")
+        uploader.stop()
+        await asyncio.wait_for(task, 9)
+
+    asyncio.run(scenario())
+    ledger.close()
+    asyncio.run(drain(made, transport))
+    assert len(transport.objects) == 500
+    assert not list(folder.iterdir())
+
+
+def test_tidying_a_full_disk_does_not_end_the_daemon(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(upkeep, "_ROUND_SECONDS", 0.01)
+    monkeypatch.setattr(upkeep, "_ROUNDS_PER_TIDY", 1)
+    made = settings(tmp_path / "state", rule(folder, watch=False, interval_seconds=3600.0))
+    ledger = Ledger.open(made.state_directory, made.name)
+    tries: list[str] = []
+
+    async def scenario() -> None:
+        uploader = Uploader(made, ledger, transports=lambda _: FakeTransport())
+        task = asyncio.ensure_future(uploader.run())
+        await until(lambda: bool(uploader.progress.looked_at), "the first scan")
+        ledger.connection.execute(
+            "CREATE TEMP TRIGGER full BEFORE DELETE ON folder BEGIN SELECT raise(FAIL, 'database or disk is full'); END"
+        )
+        ledger.connection.execute("INSERT INTO folder VALUES (99, 1, x'2f', x'')")
+        ledger.connection.set_trace_callback(tries.append)
+        await until(lambda: sum("DELETE FROM folder" in one for one in tries) > 2, "several tries")
+        ledger.connection.set_trace_callback(None)
+        assert not task.done()
+        uploader.stop()
+        await task
+
+    asyncio.run(scenario())
+    ledger.close()

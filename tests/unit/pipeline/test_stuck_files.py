@@ -1,0 +1,137 @@
+"""Nothing waits for ever: whatever holds a file back, something lets it go again, and a drain ends."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from s3_file_uploader.ledger import Intent, Ledger
+from s3_file_uploader.pipeline import upkeep
+from s3_file_uploader.source.edge import Edge
+from s3_file_uploader.transport.fake import FakeTransport
+from support.pipelines import drain, rule, running, settings, until
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from s3_file_uploader.pipeline import Uploader
+
+
+def write(folder: Path, name: str, content: bytes = b"x", mtime: float | None = None) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / name
+    path.write_bytes(content)
+    if mtime is not None:
+        os.utime(path, (mtime, mtime))
+    return path
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "data").mkdir()
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Path:
+    return tmp_path / "state"
+
+
+def test_a_drain_does_not_wait_for_a_file_that_is_dated_in_the_future(folder: Path, state: Path) -> None:
+    write(folder, "a", mtime=1)
+    write(folder, "b", mtime=2)
+    write(folder, "tomorrow", mtime=time.time() + 86_400)
+    summary = asyncio.run(drain(settings(state, rule(folder)), FakeTransport()))
+    assert summary.delivered == 1
+    assert sorted(os.path.basename(path) for path, _ in summary.held) == [b"b", b"tomorrow"]
+
+
+class _Blocked(Edge):
+    """A disk on which nothing can be renamed until it is let go: reads go through."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = os.fsencode(folder)
+        self.is_hung = True
+
+    def rename_noreplace(self, from_fd: int, old: bytes, to_fd: int, new: bytes) -> None:
+        while self.is_hung and os.readlink(f"/proc/self/fd/{from_fd}").encode() == self.folder:
+            time.sleep(0.01)
+        super().rename_noreplace(from_fd, old, to_fd, new)
+
+
+def test_a_disk_that_lets_no_file_go_holds_up_the_deliveries_of_no_other_rule(
+    tmp_path: Path, state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("s3_file_uploader.pipeline.feed._MOST_UNDISPOSED", 4)
+    hung, fine = tmp_path / "hung", tmp_path / "fine"
+    for number in range(20):
+        write(hung, f"h{number}", mtime=number + 1)
+    fine.mkdir()
+    edge, transport = _Blocked(hung), FakeTransport()
+    rules = (rule(hung, name="hung", active_file="none"), rule(fine, name="fine", active_file="none"))
+
+    async def scenario(uploader: Uploader) -> None:
+        await until(lambda: uploader.progress.files_done >= 4 and len(transport.puts) > 4, "the first ones")
+        await asyncio.sleep(0.2)
+        write(fine, "f")
+        await until(lambda: "f" in transport.puts, "the other rule's delivery")
+        edge.is_hung = False
+
+    asyncio.run(running(settings(state, *rules), transport, scenario, edge=edge))
+
+
+def _hide(folder: Path, state: Path, one: Any) -> Intent:
+    """What a killed daemon leaves when a newer file took the name of one that it could not vouch for."""
+    ledger = Ledger.open(str(state), "test")
+    with ledger.transaction():
+        ledger.register_rules([one.name])
+        ledger.connection.execute(
+            "INSERT INTO intent (file, generation, rule, folder, name, device, inode, size, mtime_ns, ctime_ns,"
+            " is_symlink, leased, details) VALUES (1, 0, ?, ?, ?, 1, 1, 1, 1, 1, 0, 0, ?)",
+            (one.name, os.fsencode(folder), b"a", f'{{"base": "{folder}"}}'),
+        )
+        intent = ledger.connection.execute("SELECT max(id) FROM intent").fetchone()[0]
+        tag = ledger.tag
+    ledger.close()
+    write(folder, f".s3fu-{tag}{intent:016x}", b"hidden")
+    return intent  # type: ignore[no-any-return]
+
+
+def test_a_hidden_file_gets_its_name_back_whenever_the_newer_one_of_that_name_has_gone(
+    folder: Path, state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(upkeep, "_ROUND_SECONDS", 0.05)
+    monkeypatch.setattr(upkeep, "_ROUNDS_PER_TIDY", 1)
+    one = rule(folder)
+    _hide(folder, state, one)
+    newer = write(folder, "a", b"newer")
+
+    async def scenario(uploader: Uploader) -> None:
+        await asyncio.sleep(0.5)  # several rounds in which the name is taken
+        newer.unlink()
+        await until((folder / "a").exists, "its name")
+        assert (folder / "a").read_bytes() == b"hidden"
+
+    asyncio.run(running(settings(state, one), FakeTransport(), scenario))
+
+
+def test_a_hidden_file_gets_its_name_back_once_its_disk_is_there(
+    tmp_path: Path, state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(upkeep, "_ROUND_SECONDS", 0.05)
+    monkeypatch.setattr(upkeep, "_ROUNDS_PER_TIDY", 1)
+    folder = tmp_path / "disk"
+    one = rule(folder)
+    _hide(folder, state, one)
+    folder.rename(tmp_path / "elsewhere")
+
+    async def scenario(uploader: Uploader) -> None:
+        await asyncio.sleep(0.3)
+        (tmp_path / "elsewhere").rename(folder)
+        await until((folder / "a").exists, "its name")
+
+    asyncio.run(running(settings(state, one), FakeTransport(), scenario))
