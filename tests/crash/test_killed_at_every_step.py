@@ -26,13 +26,22 @@ _OTHER_STRIDE = 8
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("case", CASES)
-def test_killed_before_any_step_nothing_is_lost_and_the_next_start_finishes(tmp_path: Path, case: str) -> None:
+def test_killed_before_any_step_nothing_is_lost_and_the_next_start_finishes(
+    tmp_path: Path, case: str
+) -> None:
     stride = int(os.environ.get("CRASH_STRIDE", _STRIDES.get(case, _OTHER_STRIDE)))
     paths = [Path(s3_file_uploader.__file__).parents[1], Path(crash_runs.__file__).parents[1]]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, paths))}
     lanes = [
         subprocess.Popen(
-            [sys.executable, crash_runs.__file__, str(tmp_path), case, str(1 + lane * stride), str(_LANES * stride)],
+            [
+                sys.executable,
+                crash_runs.__file__,
+                str(tmp_path),
+                case,
+                str(1 + lane * stride),
+                str(_LANES * stride),
+            ],
             env=environment,
             stdout=subprocess.PIPE,
             text=True,

@@ -48,7 +48,9 @@ def test_a_damaged_ledger_is_set_aside_and_a_file_left_hidden_by_a_kill_is_found
             [*_PROGRAM, *words], env=environment, capture_output=True, text=True, check=False
         )
 
-    died = subprocess.run([sys.executable, "-c", _DIES_UNLINKING, "run", *route], env=environment, check=False)
+    died = subprocess.run(
+        [sys.executable, "-c", _DIES_UNLINKING, "run", *route], env=environment, check=False
+    )
     assert died.returncode == -signal.SIGKILL
     assert len([name for name in os.listdir(folder) if name.startswith(".s3fu-")]) == 1
     (folder / "later.csv").write_bytes(b"later")

@@ -44,7 +44,9 @@ def _moments(log: str, event: str) -> list[datetime]:
     ]
 
 
-def test_drain_delivers_and_removes_files_of_somebody_else_once_time_has_spoken_for_them(owner: Owner) -> None:
+def test_drain_delivers_and_removes_files_of_somebody_else_once_time_has_spoken_for_them(
+    owner: Owner,
+) -> None:
     for number in range(20):
         _write(owner.folder / f"{number:02}.csv", b"%d" % number, 1000 + number)
 

@@ -22,9 +22,8 @@ import sys
 import threading
 import traceback
 import zlib
-from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from s3_file_uploader.config import Rule, Settings
 from s3_file_uploader.ledger import Ledger
@@ -33,7 +32,11 @@ from s3_file_uploader.pipeline import Uploader
 from s3_file_uploader.source.edge import Edge
 from s3_file_uploader.source.hidden import PREFIX
 from s3_file_uploader.source.lease import ignore_lease_signal
-from s3_file_uploader.transport.contract import Delivery
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from s3_file_uploader.transport.contract import Delivery
 
 __all__ = ["CASES", "Life", "main"]
 
@@ -265,7 +268,9 @@ class Life:
                 assert file.read() == self._versions(name)[-1], f"{name!r} is an older version"
         if self.case == "archive":
             self._assert_archived()
-        with contextlib.closing(sqlite3.connect(os.path.join(self.home, "state", "crash", "ledger.db"))) as one:
+        with contextlib.closing(
+            sqlite3.connect(os.path.join(self.home, "state", "crash", "ledger.db"))
+        ) as one:
             assert one.execute("SELECT name, state FROM file").fetchall() == []
             assert one.execute("SELECT count(*) FROM intent").fetchone() == (0,)
             assert one.execute("PRAGMA integrity_check").fetchone() == ("ok",)
@@ -318,7 +323,7 @@ def main() -> None:
     logging.disable(logging.CRITICAL)
     missed = 0
     while missed < 2:  # how many steps a life has depends a little on how its threads take turns
-        chosen = random.Random(step)  # noqa: S311  # the same in every run
+        chosen = random.Random(step)  # the same in every run
         life = Life(os.path.join(home, str(step)), case, replaces_before=chosen.random() < 0.5)
         # Every other time a second death, somewhere in what follows the first.
         deadly = [step, chosen.randrange(1, 60)] if chosen.random() < 0.5 else [step]

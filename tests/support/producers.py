@@ -52,9 +52,9 @@ _NAMES = (
     b"\\x41{}",
     b"not utf-8 \xff\xfe{}\x80",
     b"half \xc3{}",
-    "emoji \U0001f680{}é́".encode(),
-    "‮right to left{}".encode(),
-    "\x85\ufeff{}￾".encode(),
+    "emoji \U0001f680{}e\u0301 \xe9".encode(),
+    "\u202eright to left{}".encode(),
+    "\x85\ufeff{}\ufffe".encode(),
     b"!21!2F{}!",
     b"!{{hostname}}{}",
     b"-rf {}",
@@ -76,7 +76,9 @@ def hostile_name(kind: int, unique: str, longest: int = LONGEST_NAME_BYTES) -> b
     if kind % (len(_NAMES) + 1) == len(_NAMES):
         return unique.encode() + b"-" + b"n" * (longest - len(unique) - 1)
     name = _NAMES[kind % (len(_NAMES) + 1)]
-    return name.replace(b"{{", b"\0").replace(b"{}", unique.encode()).replace(b"\0", b"{").replace(b"}}", b"}")
+    return (
+        name.replace(b"{{", b"\0").replace(b"{}", unique.encode()).replace(b"\0", b"{").replace(b"}}", b"}")
+    )
 
 
 @dataclass(frozen=True)
@@ -99,14 +101,16 @@ class Order:
 class Producer:
     def __init__(self, order: Order, record: TextIO) -> None:
         self.order = order
-        self.random = random.Random(order.seed)  # noqa: S311  # repeatable, not secret
+        self.random = random.Random(order.seed)  # repeatable, not secret
         self._record = record
         self._temporary = 0
         self._sizes = self._all_sizes()
 
     def _all_sizes(self) -> list[int]:
         sizes = [self._size() for _ in range(self.order.files)]
-        for number, place in enumerate(self.random.sample(range(len(sizes)), min(self.order.big, len(sizes)))):
+        for number, place in enumerate(
+            self.random.sample(range(len(sizes)), min(self.order.big, len(sizes)))
+        ):
             sizes[place] = _MULTIPART_SIZES[number % len(_MULTIPART_SIZES)]
         return sizes
 

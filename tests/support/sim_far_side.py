@@ -110,7 +110,14 @@ class SteppedTransport:
         for carriage in list(self.carriages):
             self._end(carriage, Interrupted("the transport is closed"))
 
-    def step(self, which: int = 0) -> None:
+    def next_before(self, held_at: int | None) -> int | None:
+        """The place of the first delivery that may go on, where all are held in some phase."""
+        for which, carriage in enumerate(self.carriages):
+            if held_at is None or carriage.phase < held_at or carriage.future.done():
+                return which
+        return None
+
+    def step(self, which: int) -> None:
         """One delivery takes its next step."""
         if not self.carriages:
             return

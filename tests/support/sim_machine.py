@@ -159,9 +159,10 @@ def machine(focus: Focus, enter: Callable[[], Any] | None = None) -> type[RuleBa
 
         if "hold" in focus.rules:
 
-            @rule(held=st.booleans())
-            def hold_deliveries(self, held: bool) -> None:
-                self.world.is_held = held
+            @rule(phase=st.sampled_from([None, 0, 1, 2, 3, 4]))
+            def hold_deliveries(self, phase: int | None) -> None:
+                """Each delivery goes no farther than that, until it is carried on or all are let go."""
+                self.world.held_at = phase
 
         if "carry" in focus.rules:
 

@@ -31,6 +31,14 @@ if TYPE_CHECKING:
 
 __all__ = ["MUTATIONS", "Mutation"]
 
+_HALF = ("was delivered half-written",)
+_OPEN_AT_CLAIM = ("was claimed while a producer had it open", *_HALF)
+_UNSETTLED = ("was claimed before it had settled",)
+_ACTIVE = ("was the newest and did not stay",)
+_LOST = ("was removed and its content was never acknowledged", "was removed while a producer had it open")
+_RENAMED = ("though a ledger knew it",)
+_STUCK = ("stuck",)
+
 _QUIET = Focus(
     variants=(Variant(),),
     operations=("write", "finish"),
@@ -42,16 +50,17 @@ _QUIET = Focus(
     skips=1,
 )
 _observe = Sightings.observe
+_intend = Endings.intend
 _REMOVAL_CALLS = ("rename_noreplace", "get_lease", "fstat", "stat_at", "unlink")
 
 
 @dataclass(frozen=True, slots=True)
 class Mutation:
-    """`patches` are the checks that are out; `says` is what the machine must say of it."""
+    """`patches` are the checks that are out; `says` are words of which the machine must find one."""
 
     name: str
     patches: tuple[tuple[Any, str, Any], ...]
-    says: str
+    says: tuple[str, ...]
     focus: Focus
 
     @contextmanager
@@ -101,10 +110,8 @@ def _done_once(_file_mtime_ns: int, marker_mtime_ns: int | None) -> readiness.Ma
     return readiness.Marker.MISSING if marker_mtime_ns is None else readiness.Marker.DONE
 
 
-def _observe_settled(
-    self: Sightings, rule: int, candidates: Any, *, now: float, settle_seconds: float
-) -> Sightseen:
-    return _observe(self, rule, candidates, now=now, settle_seconds=0.0)
+def _observe_settled(self: Sightings, *arguments: Any, **named: Any) -> Sightseen:
+    return _observe(self, *arguments, **{**named, "settle_seconds": 0.0})
 
 
 # -- fingerprints
@@ -134,11 +141,10 @@ def _newest_content(target_of: Callable[..., Any]) -> Callable[..., Any]:
     return target_of
 
 
-def _intend_nothing(self: Endings, entry: Entry, rule_name: str, *, leased: bool, details: Any) -> Intent:
-    return Intent(
-        *(entry.id, entry.id, entry.generation, rule_name, entry.folder, entry.name),
-        *(entry.fingerprint, entry.is_symlink, leased, details),
-    )
+def _intend_nothing(self: Endings, *arguments: Any, **named: Any) -> Intent:
+    intent = _intend(self, *arguments, **named)
+    self.drop_intents([intent.id])
+    return intent
 
 
 def _commit_without_fsync(
@@ -214,13 +220,13 @@ MUTATIONS = (
     Mutation(
         "a file is claimed without asking whether somebody writes",
         ((lease, "probe", _probe_nothing),),
-        "claimed while a producer had it open",
+        _OPEN_AT_CLAIM,
         _QUIET,
     ),
     Mutation(
         "a receipt is believed without looking at the file again",
         ((claim.OpenedFile, "check_unchanged", _nothing),),
-        "half-written",
+        _HALF,
         replace(_QUIET, in_between=("rewrite",), calls=("carry",), skips=4),
     ),
     Mutation(
@@ -229,43 +235,55 @@ MUTATIONS = (
             (settling, "_policy", _policy(settle_seconds=0.0, settle_unverified_seconds=0.0)),
             (Sightings, "observe", _observe_settled),
         ),
-        "before it had settled",
+        _UNSETTLED,
         replace(_QUIET, seconds=(0.6, 3.0)),
     ),
     Mutation(
         "where nothing tells of writers, nothing is waited for",
         ((settling, "_policy", _policy(settle_unverified_seconds=0.0)),),
-        "claimed while a producer had it open",
+        _OPEN_AT_CLAIM,
         replace(_QUIET, variants=(Variant(leases=False),)),
     ),
     Mutation(
         "the newest file goes too",
         ((settling, "_policy", _policy(active_file_stays=False)),),
-        "did not stay",
+        _ACTIVE,
         replace(_QUIET, variants=(Variant(active_file="newest"),)),
     ),
     Mutation(
         "a done marker is not waited for",
         ((settling, "marker_state", _always_done),),
-        "half-written",
-        replace(_QUIET, variants=(Variant(marker=True),), operations=("write", "mark")),
+        _HALF,
+        replace(
+            _QUIET,
+            variants=(Variant(marker=True),),
+            names=(b"a",),
+            operations=("write", "mark"),
+            seconds=(1.1, 6.0),
+        ),
     ),
     Mutation(
         "a done marker counts for what was written after it",
         ((settling, "marker_state", _done_once),),
-        "half-written",
-        replace(_QUIET, variants=(Variant(marker=True),), operations=("write", "mark")),
+        _HALF,
+        replace(
+            _QUIET,
+            variants=(Variant(marker=True),),
+            names=(b"a",),
+            operations=("write", "mark"),
+            seconds=(1.1, 6.0),
+        ),
     ),
     Mutation(
         "the time of a file's last change of any kind is not part of its identity",
         ((Fingerprint, "__eq__", _equal_but_for_ctime), (Fingerprint, "__ne__", _unequal_but_for_ctime)),
-        "",
-        replace(_QUIET, operations=("write", "rewrite"), in_between=("rewrite",), calls=("open_at", "fstat")),
+        (*_LOST, *_UNSETTLED),
+        replace(_QUIET, operations=("write", "rewrite"), names=(b"a",), seconds=(1.1, 6.0)),
     ),
     Mutation(
         "a receipt for older content is taken for the new one's",
         ((Endings, "prove", _prove_anything),),
-        "never acknowledged",
+        _LOST,
         replace(_QUIET, rules=("hold",), names=(b"a",), seconds=(6.0,)),
     ),
     Mutation(
@@ -274,37 +292,44 @@ MUTATIONS = (
             (removal, "_first_look", _first_look_at_nothing),
             (removal, "_doubt_before_hiding", _doubt_only_writers),
         ),
-        "never acknowledged",
-        replace(_QUIET, operations=("write", "rewrite"), in_between=("rewrite",), calls=("open_at", "fstat")),
+        _LOST,
+        replace(_QUIET, names=(b"a",), in_between=("rewrite",), calls=("open_at",), seconds=(6.0,)),
     ),
     Mutation(
         "a file is removed without asking whether somebody writes",
         ((removal, "_open_file", _open_without_asking),),
-        "removed while a producer had it open",
+        _LOST,
         replace(_QUIET, in_between=("open_quietly",), calls=("open_at", "fstat", "set_lease", "commit")),
     ),
     Mutation(
         "a file is removed although its lease was broken",
         ((removal, "_writer_waits", _nothing),),
-        "removed while a producer had it open",
+        _LOST,
         replace(_QUIET, in_between=("write", "open_quietly"), calls=_REMOVAL_CALLS),
     ),
     Mutation(
         "what was hidden is not looked at again: whether it is the same file",
         ((removal, "_check", _check_without("identity")),),
-        "never acknowledged",
+        _LOST,
         replace(_QUIET, in_between=("replace",), calls=_REMOVAL_CALLS),
     ),
     Mutation(
         "what was hidden is not looked at again: whether it has changed",
         ((removal, "_check", _check_without("content")),),
-        "never acknowledged",
-        replace(_QUIET, variants=(Variant(leases=False),), in_between=("write",), calls=_REMOVAL_CALLS),
+        _LOST,
+        replace(
+            _QUIET,
+            variants=(Variant(leases=False),),
+            names=(b"a",),
+            in_between=("write",),
+            calls=("rename_noreplace",),
+            seconds=(11.0,),
+        ),
     ),
     Mutation(
         "a hidden file gets its name back over a newer file",
         ((removal, "put_back", _put_back_over_anything), (marker, "put_back", _put_back_over_anything)),
-        "never acknowledged",
+        _LOST,
         replace(
             _QUIET,
             names=(b"a",),
@@ -316,7 +341,7 @@ MUTATIONS = (
     Mutation(
         "a file is hidden over another hidden one",
         ((removal, "move_to_our_name", _move_over_anything),),
-        "never acknowledged",
+        _LOST,
         replace(
             _QUIET,
             names=(b"a", b"b"),
@@ -330,25 +355,25 @@ MUTATIONS = (
     Mutation(
         "a file is hidden without an intent in the ledger",
         ((Endings, "intend", _intend_nothing),),
-        "though a ledger knew it",
+        _RENAMED,
         replace(_QUIET, calls=_REMOVAL_CALLS, deaths=(PROCESS_DIED,)),
     ),
     Mutation(
         "receipts and intents are committed without waiting for the disk",
         ((threads.LedgerThread, "_commit", _commit_without_fsync),),
-        "though a ledger knew it",
+        _RENAMED,
         replace(_QUIET, calls=_REMOVAL_CALLS, deaths=(POWER_FAILED,)),
     ),
     Mutation(
         "removals that were cut short are forgotten at start",
         ((recovery.Recovery, "conclude_intents", _forget_intents),),
-        "though a ledger knew it",
+        _RENAMED,
         replace(_QUIET, calls=_REMOVAL_CALLS, deaths=(PROCESS_DIED,)),
     ),
     Mutation(
         "removals that were cut short are finished without asking whether somebody writes",
         ((hidden_files, "_reopen", _reopen_without_asking),),
-        "removed while a producer had it open",
+        _LOST,
         replace(
             _QUIET,
             in_between=("open_quietly",),
@@ -359,15 +384,13 @@ MUTATIONS = (
     Mutation(
         "hidden files that no ledger knows stay hidden",
         ((recovery.Recovery, "adopt", lambda *_: []),),
-        "stuck",
+        _STUCK,
         replace(_QUIET, calls=_REMOVAL_CALLS, deaths=(LEDGER_LOST,)),
     ),
     Mutation(
         "what a dead process was sending stays so",
         ((Queue, "interrupt_all", _interrupt_nothing),),
-        "stuck",
+        _STUCK,
         replace(_QUIET, deaths=(PROCESS_DIED,)),
     ),
 )
-
-_ = (disposal, feed, fcntl, _newest_content, _look_but_for_content, _no_second_look)

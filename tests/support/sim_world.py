@@ -104,6 +104,8 @@ class World:
         self.far_side = FarSide()
         self.violations: list[str] = []
         self.plans: list[Plan] = []
+        self.held_at: int | None = None  # the phase in which deliveries wait to be carried on one by one
+        self.left_by_next_death: LedgerAfter = PROCESS_DIED
         self._inner = inner or (Edge() if variant.leases else NoLeaseEdge())
         self._ledger_was_lost = False
         self._vouchers: dict[str, int] = {}  # by key: the delivery that a removal relied on
@@ -173,13 +175,11 @@ class World:
                 environment={},
             )
             main = loop.create_task(uploader.run())
-        stage.others.append((lambda: bool(transport.carriages) and not self.is_held, transport.step))
+        stage.others.append((lambda: transport.next_before(self.held_at) is not None, self._carry_next))
         self._running = _Running(life, ledger, loop, stage, transport, uploader, main)
         if not self._snapshot:
             self._committed(True)
         return self._running
-
-    is_held = False  # deliveries wait to be carried on one by one
 
     def die(self, left: LedgerAfter = PROCESS_DIED, *, reboot: bool = False) -> None:
         """The process is gone, with all that it knew."""
@@ -291,6 +291,12 @@ class World:
         running = self.start()
         self._act(lambda: running.transport.step(which))
 
+    def _carry_next(self) -> None:
+        transport = self.start().transport
+        which = transport.next_before(self.held_at)
+        if which is not None:
+            transport.step(which)
+
     def _act(self, step: Callable[[], None]) -> None:
         running = self.start()
         self.time.pass_by(_STEP_SECONDS)
@@ -305,8 +311,6 @@ class World:
             self.violations.append(f"an error nobody dealt with: {running.loop.errors}")
         self.producers.go_on()
         self.check_quickly()
-
-    left_by_next_death: LedgerAfter = PROCESS_DIED
 
     def plan(self, call: str, skip: int, is_after: bool, act: Callable[[], None] | None) -> None:
         """Before or after some call of the uploader's, let a producer act, or the process die."""
@@ -416,7 +420,7 @@ class World:
     def finish(self) -> None:
         """Producers end, the far side is well, time passes: then everything must have gone that can go."""
         self.plans.clear()
-        self.is_held = False
+        self.held_at = None
         self.far_side.faults.clear()
         for handle in list(self.producers.handles):
             self.producers.end(handle)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import random
 import signal
@@ -10,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import ExitStack, closing
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,8 @@ from support.producers import LONGEST_NAME_BYTES, TEMPORARY, WAYS, Order, Record
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from typing_extensions import Self
 
     from support.seaweed import SeaweedFS
 
@@ -50,7 +53,7 @@ class Watcher:
         self.wrong: list[str] = []
         self.looks = 0
 
-    def __enter__(self) -> Watcher:
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 
@@ -115,8 +118,6 @@ def name_of(key: str) -> bytes:
 
 
 def _sha256(content: bytes) -> str:
-    import hashlib
-
     return hashlib.sha256(content).hexdigest()
 
 
@@ -135,7 +136,6 @@ class Soak:
     kills: int = 0
     _daemon: subprocess.Popen[bytes] | None = None
     _producers: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
-    _at_work: ExitStack = field(default_factory=ExitStack)
 
     def __post_init__(self) -> None:
         self.folder = os.fsencode(self.home / "data")
@@ -154,7 +154,17 @@ class Soak:
         return [
             *(*_PROGRAM, verb, os.fsdecode(self.folder), f"s3://{self.bucket}/{_PREFIX}"),
             *("--endpoint-url", self.server.endpoint_url, "--exclude", f"*{TEMPORARY.decode()}"),
-            *("--settle-time", "0.2s", "--interval", "1s", "--retry-backoff", "0.2s", "--name", "soak", *more),
+            *(
+                "--settle-time",
+                "0.2s",
+                "--interval",
+                "1s",
+                "--retry-backoff",
+                "0.2s",
+                "--name",
+                "soak",
+                *more,
+            ),
         ]
 
     @property
@@ -179,7 +189,10 @@ class Soak:
 
     def drain_all(self) -> None:
         answer = subprocess.run(
-            self._command("drain", "--include-active"), env=self._environment, capture_output=True, check=False
+            self._command("drain", "--include-active"),
+            env=self._environment,
+            capture_output=True,
+            check=False,
         )
         assert answer.returncode == 0, (answer.stdout, answer.stderr)
 
@@ -212,15 +225,21 @@ class Soak:
         """Until every producer is done but for what it holds open, and everything that may go has gone."""
         self.start_daemon()
         self.start_producers()
-        next_kill = time.monotonic() + 1.5
+        dies_at = None
         while not self._is_quiet():
             self.assert_nothing_wrong()
-            if self.kill and time.monotonic() >= next_kill:
+            if self.kill and dies_at is None and self._has_started():
+                dies_at = time.monotonic() + self.random.uniform(0.0, 4.0)
+            elif dies_at is not None and time.monotonic() >= dies_at:
                 self.kill_daemon()
                 self.start_daemon()
-                next_kill = time.monotonic() + self.random.uniform(0.5, 4.0)
+                dies_at = None
             time.sleep(0.1)
         self.stop_daemon()
+
+    def _has_started(self) -> bool:
+        """In this life of it: a start takes its time, and counts for nothing."""
+        return self.log.read_text(encoding="utf-8").count(" INFO started ") > self.kills
 
     def _is_quiet(self) -> bool:
         assert self._daemon is not None
@@ -282,8 +301,18 @@ class Soak:
     def assert_no_version_lost(self) -> None:
         """Each version that stood complete on the disk was in the bucket, or its producer replaced it."""
         for name, versions in self.records.finished.items():
-            lost = set(versions) - self.watcher.seen.get(name, set()) - self.records.overwritten.get(name, set())
+            lost = (
+                set(versions) - self.watcher.seen.get(name, set()) - self.records.overwritten.get(name, set())
+            )
             assert not lost, f"seed {self.seed}: {name!r} had versions that are nowhere: {lost}"
+
+    def assert_no_upload_with_content_left(self) -> None:
+        """One killed between the store's answer and the commit of its id is left empty: nobody can know of it."""
+        client = self.server.client()
+        for key, upload in self.server.open_uploads(self.bucket):
+            parts = client.list_parts(Bucket=self.bucket, Key=key, UploadId=upload).get("Parts", [])
+            assert parts == [], f"seed {self.seed}: {key!r} left {len(parts)} parts behind"
+            client.abort_multipart_upload(Bucket=self.bucket, Key=key, UploadId=upload)
 
     def assert_nothing_left_behind(self) -> None:
         assert [name for name in self.names() if name.startswith(b".s3fu")] == []

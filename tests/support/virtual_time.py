@@ -18,16 +18,16 @@ T = TypeVar("T")
 _PATIENCE_SECONDS = 0.005
 
 
-class _JumpingSelector(selectors.DefaultSelector):  # type: ignore[misc,valid-type]  # which one it is, only the system knows
+class _JumpingSelector(selectors.DefaultSelector):
     skipped_seconds = 0.0
 
     def select(self, timeout: float | None = None) -> list[Any]:
         if timeout is None or timeout <= _PATIENCE_SECONDS:
-            return super().select(timeout)  # type: ignore[no-any-return]
+            return super().select(timeout)
         ready = super().select(_PATIENCE_SECONDS)
         if not ready:
             self.skipped_seconds += timeout - _PATIENCE_SECONDS
-        return ready  # type: ignore[no-any-return]
+        return ready
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):

@@ -178,7 +178,8 @@ def _plan(rule: Rule, one: Candidate, reason: str, environment: Mapping[str, str
 def _line(plan: Plan) -> str:
     path = printable(plan.path)
     if plan.key:
-        return f"goes   {size(plan.size_bytes):>8}  {path} → s3://{plan.rule.bucket_name}/{plan.key}\n"
+        key = printable(plan.key.encode())  # what moves a cursor or turns the writing round is shown as bytes
+        return f"goes   {size(plan.size_bytes):>8}  {path} → s3://{plan.rule.bucket_name}/{key}\n"
     return f"stays  {size(plan.size_bytes):>8}  {path}: {printable(plan.reason.encode())}\n"
 
 

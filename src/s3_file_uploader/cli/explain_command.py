@@ -108,7 +108,7 @@ def _entry_lines(entry: Entry, found: Explanation, settings: Settings) -> Iterat
     if entry.attempts:
         yield f"failed attempts: {entry.attempts}"
     if entry.key:
-        yield f"object: {entry.key}"
+        yield f"object: {printable(entry.key.encode())}"
     if entry.checksum:
         yield f"proven: {entry.checksum}{_when(entry.delivered_at_wall)}"
     if entry.state is State.PARKED:
@@ -160,7 +160,7 @@ def _finished_lines(finished: Finished, wall: float) -> Iterator[str]:
     when = f"{moment(finished.finished_at_wall)}, {duration(wall - finished.finished_at_wall)} ago"
     yield f"the last file of this name: {finished.state.value} {when} ({size(finished.size)})"
     if finished.key:
-        yield f"  object: {finished.key}"
+        yield f"  object: {printable(finished.key.encode())}"
     if finished.checksum:
         yield f"  proven: {finished.checksum}{_when(finished.delivered_at_wall)}"
     if finished.reason:

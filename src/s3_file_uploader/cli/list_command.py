@@ -7,7 +7,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any, TextIO
 
 from s3_file_uploader.cli.places import add_place_arguments, find_place, open_reader
-from s3_file_uploader.cli.presentation import iso_moment, size
+from s3_file_uploader.cli.presentation import iso_moment, size, without_path
 from s3_file_uploader.ledger.entry import Entry
 from s3_file_uploader.lifecycle import FINAL, State
 from s3_file_uploader.model import printable
@@ -78,7 +78,7 @@ def _first(limit: int | None, *found: Iterator[Entry] | Iterator[Finished]) -> I
 
 def _line(found: Entry | Finished) -> str:
     if isinstance(found, Entry):
-        amount, note = found.fingerprint.size, found.reason
+        amount, note = found.fingerprint.size, without_path(found.reason, found.path)
     else:
         amount, note = found.size, found.reason or (f"→ {found.key}" if found.key else "")
     note = f"  # {printable(note.encode('utf-8', 'surrogateescape'))}" if note else ""

@@ -30,6 +30,11 @@ class Parser(argparse.ArgumentParser):
     def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
         """Unknown flags are refused with the one that was probably meant."""
         parsed, unknown = self.parse_known_args(args, namespace)
+        if unknown and not unknown[0].startswith("-"):
+            self.error(
+                f"one argument too many: {unknown[0]}. A pattern must stand in quotes, '/data/*.csv', or the"
+                " shell replaces it by the names of files"
+            )
         if unknown:
             flag = unknown[0].partition("=")[0]
             self.error(f"unknown argument {flag}{_near(flag, self._option_string_actions)}")

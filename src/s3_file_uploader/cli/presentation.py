@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+import re
 import time
 from typing import TYPE_CHECKING, Any, TextIO
+
+from s3_file_uploader.model import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-__all__ = ["columns", "duration", "files", "iso_moment", "moment", "rate", "size", "write_json"]
+__all__ = [
+    "columns",
+    "duration",
+    "files",
+    "iso_moment",
+    "moment",
+    "rate",
+    "shared_reason",
+    "size",
+    "without_path",
+    "write_json",
+]
 
 _MINUTE, _HOUR, _DAY = 60.0, 3600.0, 86400.0
 
@@ -63,6 +77,21 @@ def iso_moment(wall_seconds: float | None) -> str | None:
     whole = int(wall_seconds // 1)
     milliseconds = int((wall_seconds - whole) * 1000)
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(whole)) + f".{milliseconds:03d}Z"
+
+
+def without_path(reason: str, path: bytes) -> str:
+    """A reason for a line that names the file already."""
+    return reason.removeprefix(f"{printable(path)} ")
+
+
+# `PutObject s3://bucket/key: 403 AccessDenied: … (request 4711)`: both ends are of one request only.
+_OPERATION = re.compile(r"^[A-Z][A-Za-z0-9]+ s3://.*?: (?=\d{3} )", re.DOTALL)
+_REQUEST = re.compile(r" \(request [^()]*\)$")
+
+
+def shared_reason(reason: str, path: bytes) -> str:
+    """A reason without what concerns this one file, so that equal reasons are equal."""
+    return _REQUEST.sub("", _OPERATION.sub("", without_path(reason, path)))
 
 
 def columns(rows: Iterable[Sequence[str]], right: Sequence[int] = ()) -> list[str]:

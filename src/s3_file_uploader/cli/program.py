@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from typing import TYPE_CHECKING
@@ -16,10 +17,13 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; the exit code. `argv` is without the program's name."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    _open_what_is_closed()
     _make_output_safe()
     try:
         code = _run(arguments)
@@ -30,10 +34,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return ExitCode.INTERRUPTED
     except BrokenPipeError:
-        # Whoever read our output (`head`) has seen enough. What is still buffered has nowhere to go.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _forget_output()  # whoever read it (`head`) has seen enough
         return ExitCode.DONE
-    except Exception:  # noqa: BLE001  # a bug: the person gets a report to paste, not only a traceback
+    except Exception as error:  # noqa: BLE001  # a bug: the person gets a report to paste, not only a traceback
+        if isinstance(error, OSError) and error.errno in _FULL:
+            _forget_output()
+            where = f"{error.filename} cannot" if error.filename else "the output cannot"
+            _say(f"{where} be written: {error.strerror}", "Make room on that disk, then the same again.")
+            return ExitCode.USAGE
         _report_bug(arguments)
         return ExitCode.BUG
     return code
@@ -44,6 +52,26 @@ def _run(arguments: Sequence[str]) -> int:
     if command is None:
         return ExitCode.USAGE
     return int(command.module().run(parsed, sys.stdout))
+
+
+def _open_what_is_closed() -> None:
+    """Some supervisors start programs without standard streams.
+
+    The next file to be opened would get such a number, and a stray message would be written into it.
+    """
+    for number in (0, 1, 2):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest number that is free: this one
+    # Python has None for a stream that was closed when it began.
+    sys.stdout = sys.stdout or open(1, "w", encoding="utf-8", closefd=False)
+    sys.stderr = sys.stderr or open(2, "w", encoding="utf-8", closefd=False)
+
+
+def _forget_output() -> None:
+    """What is still buffered has nowhere to go, and must not fail once more on the way out."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _make_output_safe() -> None:

@@ -27,9 +27,10 @@ _COLUMNS, _ROWS = 80, 24  # where a terminal does not know
 class Bar:
     """Files, bytes, rate and the time that is left, on one line of a terminal."""
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: TextIO, is_stopping: Callable[[], bool] = lambda: False) -> None:
         from tqdm import tqdm  # noqa: PLC0415  # only on a terminal
 
+        self._is_stopping = is_stopping
         has_width = _columns(stream) > 0
         self._tqdm: Any = tqdm
         self._bar = tqdm(
@@ -58,7 +59,10 @@ class Bar:
         # What is sent again after a failure counts twice in bytes_sent, and never as more than there is.
         sent = min(max(progress.bytes_sent, progress.bytes_done), progress.bytes_found)
         self._bar.total = progress.bytes_found
-        self._bar.set_description_str(f"{progress.files_done}/{progress.files_found} files", refresh=False)
+        stopping = "stopping (Ctrl-C: at once); " if self._is_stopping() else ""
+        self._bar.set_description_str(
+            f"{stopping}{progress.files_done}/{progress.files_found} files", refresh=False
+        )
         self._bar.update(sent - self._bar.n)
         self._bar.refresh()
 
@@ -100,8 +104,12 @@ class Lines:
     async def watch(self, progress: Progress) -> None:
         """Until cancelled."""
         started = self._clock()
+        told = (-1, -1)
         while True:
             await asyncio.sleep(_LINE_SECONDS)
+            if told == (progress.files_done, progress.bytes_sent):
+                continue  # nothing moved; why is in the log
+            told = (progress.files_done, progress.bytes_sent)
             self._stream.write(plain_line(progress, self._clock() - started) + "\n")
             self._stream.flush()
 

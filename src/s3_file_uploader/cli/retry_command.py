@@ -13,11 +13,12 @@ from s3_file_uploader import control
 from s3_file_uploader.cli.places import add_place_arguments, find_place, open_reader
 from s3_file_uploader.cli.presentation import files, write_json
 from s3_file_uploader.errors import ConfigurationError
+from s3_file_uploader.lifecycle import State
 from s3_file_uploader.model import printable
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from s3_file_uploader.cli.places import Place
     from s3_file_uploader.ledger import Entry
@@ -39,10 +40,10 @@ def run(arguments: argparse.Namespace, out: TextIO) -> int:
         raise ConfigurationError("say which files, or --all", advice="`s3-file-uploader list --state parked`")
     reader, place = open_reader(find_place(arguments))
     paths = [os.path.abspath(os.fsencode(name)) for name in arguments.files]
-    unknown = paths
+    unknown, idle = paths, []
     if reader is not None:
         with reader:
-            unknown = _unknown(reader, paths)
+            unknown, idle = _unknown(reader, paths), list(_with_nothing_to_retry(reader, paths))
     count, by_daemon = _retry(place, None if arguments.all else paths) if reader is not None else (0, False)
     if arguments.json:
         write_json(
@@ -58,11 +59,23 @@ def run(arguments: argparse.Namespace, out: TextIO) -> int:
         when = "now" if by_daemon else "when `run` or `drain` starts the next time"
         out.write(f"{files(count)} to be tried again {when}\n")
         out.writelines(f"not known: {printable(path)}\n" for path in unknown)
+        out.writelines(
+            f"{entry.state.value}, neither parked nor failing: {printable(entry.path)}"
+            " (`explain` says what it waits for)\n"
+            for entry in idle
+        )
     return 1 if unknown else 0
 
 
 def _unknown(reader: Reader, paths: list[bytes]) -> list[bytes]:
     return [path for path in paths if not reader.find(path)]
+
+
+def _with_nothing_to_retry(reader: Reader, paths: list[bytes]) -> Iterator[Entry]:
+    for entry in (entry for path in paths for entry in reader.find(path)):
+        is_failing = entry.attempts > 0 and entry.state in (State.READY, State.DELIVERED)
+        if entry.state is not State.PARKED and not is_failing:
+            yield entry
 
 
 def _retry(place: Place, paths: list[bytes] | None) -> tuple[int, bool]:

@@ -85,7 +85,7 @@ def _lines(snapshot: Snapshot, settings: Settings, now: float) -> list[str]:
     lines = [f"{settings.name}: {running}; ledger in {snapshot.folder}"]
     destinations = {rule.name: (rule.path_name, _destination(rule)) for rule in settings.rules}
     for rule in snapshot.rules:
-        lines += ["", *_rule_lines(rule, destinations.get(rule.name), now)]
+        lines += ["", *_rule_lines(rule, destinations.get(rule.name), now, is_running=snapshot.is_running)]
     if not snapshot.rules:
         lines.append("nothing is known yet: no run has begun")
     for pause in snapshot.pauses:
@@ -98,12 +98,18 @@ def _destination(rule: Any) -> str:
     return f"s3://{rule.bucket_name}/{rule.object_key_prefix}".rstrip("/")
 
 
-def _rule_lines(rule: RuleSnapshot, places: tuple[str, str] | None, now: float) -> list[str]:
+def _rule_lines(
+    rule: RuleSnapshot, places: tuple[str, str] | None, now: float, *, is_running: bool
+) -> list[str]:
     where = f": {places[0]} → {places[1]}" if places else ""
     waiting = rule.amount(*WAITING)
     rows = [
         ("waiting", str(waiting.files), size(waiting.size_bytes), _again(rule)),
-        *(_row(rule, state, note) for state, note in _ROWS if rule.amount(state).files),
+        *(
+            _row(rule, state, note if is_running else _WITHOUT_DAEMON.get(state, note))
+            for state, note in _ROWS
+            if rule.amount(state).files
+        ),
         ("delivered", str(rule.ever.get("delivered", 0)), size(rule.ever.get("delivered_bytes", 0)), "ever"),
         ("removed", str(rule.ever.get("removed", 0)), "", "ever"),
     ]
@@ -123,6 +129,10 @@ _ROWS = (
     ("retained", "arrived and kept"),
     ("parked", "need a person: `list --state parked`, then `retry`"),
 )
+
+
+# A daemon that was killed leaves them so.
+_WITHOUT_DAEMON = {"sending": "of these, cut off: the next `run` or `drain` goes on with them"}
 
 
 def _row(rule: RuleSnapshot, state: str, note: str) -> tuple[str, str, str, str]:

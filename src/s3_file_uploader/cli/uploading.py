@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from s3_file_uploader import __version__
 from s3_file_uploader.cli.remembered import remember
 from s3_file_uploader.control import decode_paths, serve
-from s3_file_uploader.ledger import Ledger
+from s3_file_uploader.ledger import Ledger, Queue
 from s3_file_uploader.observe.log import conceal
 from s3_file_uploader.pipeline.clock import Clock
 from s3_file_uploader.pipeline.uploader import Uploader
@@ -99,6 +99,8 @@ def upload(
     ledger = Ledger.open(settings.state_directory, settings.name)
     try:
         remember(ledger, settings)
+        if until_done:
+            _hasten(ledger)
         clock = Clock()
         uploader = Uploader(
             settings,
@@ -111,6 +113,12 @@ def upload(
         return asyncio.run(_life(uploader, clock, ledger.folder, stop, watcher))
     finally:
         ledger.close()
+
+
+def _hasten(ledger: Ledger) -> None:
+    """Whoever types `drain` has mended something, or wants to see now whether it still fails."""
+    with ledger.transaction(durable=False):
+        Queue(ledger).hasten_retries(lambda _entry: True, ledger.running_clock_start())
 
 
 async def _life(

@@ -49,12 +49,12 @@ def path_name_of(source: str) -> str:
 
 def destination_settings(destination: str) -> dict[str, str]:
     """BucketName, and ObjectKeyPrefix where there is one, from `s3://bucket/prefix`."""
-    if not destination.startswith(_SCHEME) or destination == _SCHEME:
+    bucket, _slash, prefix = destination[len(_SCHEME) :].partition("/")
+    if not destination.startswith(_SCHEME) or not bucket:
         raise ConfigurationError(
             f"argument DST is {destination!r}; allowed: s3://bucket or s3://bucket/prefix",
             advice="Write the destination as s3://bucket/prefix; a store's address goes to --endpoint-url.",
         )
-    bucket, _slash, prefix = destination[len(_SCHEME) :].partition("/")
     return {"BucketName": bucket, "ObjectKeyPrefix": prefix} if prefix else {"BucketName": bucket}
 
 

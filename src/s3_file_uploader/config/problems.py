@@ -9,7 +9,10 @@ from s3_file_uploader.errors import ConfigurationError
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["Problems", "did_you_mean", "shown"]
+__all__ = ["MISSING", "Problems", "did_you_mean", "shown"]
+
+
+MISSING = "is missing: give SRC"  # in what is said of a PathName that nobody gave
 
 
 def shown(raw: object) -> str:
@@ -46,6 +49,15 @@ class Problems:
         if not self._said:
             return
         if len(self._said) == 1:
-            raise ConfigurationError(next(iter(self._said)))
+            raise ConfigurationError(next(iter(self._said)), advice=self._advice)
         lines = "".join(f"\n  - {problem}" for problem in self._said)
-        raise ConfigurationError(f"{len(self._said)} problems in the configuration:{lines}")
+        raise ConfigurationError(
+            f"{len(self._said)} problems in the configuration:{lines}", advice=self._advice
+        )
+
+    @property
+    def _advice(self) -> str:
+        """Not `config show`: it stumbles over the same."""
+        if any(MISSING in problem for problem in self._said):
+            return "`s3-file-uploader run '/data/*.csv' s3://bucket/prefix`, or --config FILE."
+        return "Mend what is named; `s3-file-uploader run --help` lists all settings, `config schema` too."

@@ -62,8 +62,9 @@ class Lock:
                 f"{self.holder() or 'another process'} holds the ledger in {os.path.dirname(self.path)}",
                 advice="One daemon per ledger: stop the other one, or give this one a --name of its own.",
             ) from None
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"process {os.getpid()}\n".encode(), 0)
+        with contextlib.suppress(OSError):  # a full disk: the lock holds all the same, only nameless
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, f"process {os.getpid()}\n".encode(), 0)
         self._descriptor = descriptor
 
     def holder(self) -> str:

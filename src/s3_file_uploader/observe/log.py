@@ -38,13 +38,10 @@ EVENTS: Final[dict[str, str]] = {
     "started": "the daemon or a drain began",
     "stopping": "asked to stop: what can finish soon does",
     "stopped": "the end, with its totals",
-    "watching": "a rule's folder is there and is watched",
     "waiting_for_folder": "a rule's folder is missing or unreadable; waited for",
     "folder_back": "the folder is there again",
     "watch_off": "no inotify: scans alone find files",
     "found": "a new file",
-    "changed": "the content is another: settles again",
-    "settled": "a file is ready to be sent",
     "held": "a file waits until something happens in its folder",
     "sending": "a delivery began",
     "delivered": "the receipt is in the ledger",
@@ -60,7 +57,6 @@ EVENTS: Final[dict[str, str]] = {
     "paused": "a destination does not answer or refuses everything",
     "resumed": "the destination takes files again",
     "slowed": "the store asked for fewer requests",
-    "control": "a command came through the control socket",
     "failed": "something of our own broke; the daemon goes on",
 }
 

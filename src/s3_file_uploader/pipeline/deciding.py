@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from s3_file_uploader.ledger import Queue
 from s3_file_uploader.observe.log import log
 from s3_file_uploader.pipeline.context import wait_for
-from s3_file_uploader.pipeline.settling import look_at_markers
+from s3_file_uploader.pipeline.settling import NOT_LOOKED_AT_YET, look_at_markers
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -67,7 +67,7 @@ class Deciding:
         """The first time that a rule holds files back, and why: whoever runs it on one file must be told."""
         held: dict[tuple[str, str], int] = {}
         for decision in decisions:
-            if not decision.is_ready and decision.due_at is None:
+            if not decision.is_ready and decision.due_at is None and decision.reason != NOT_LOOKED_AT_YET:
                 place = (self._context.rule(decision.entry).name, decision.reason)
                 held[place] = held.get(place, 0) + 1
         for place, files in held.items():

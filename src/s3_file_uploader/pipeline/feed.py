@@ -208,8 +208,10 @@ class Feed:
             error = TransferFault(f"unexpected {type(error).__name__}: {error}")
         rule = self._context.rule(entry)
         gate = self._context.gates[rule.destination]
-        was_paused = gate.is_paused
+        was_paused, limit = gate.is_paused, gate.limit
         verdict = gate.fail(entry.id, error, self._context.clock.now())
+        if gate.limit < limit:
+            log.info("slowed", rule=rule.name, bucket=rule.setting.bucket_name, files=gate.limit)
         if gate.is_paused:
             self._tell_pause(rule, gate, was_paused=was_paused)
         return Ended(entry, verdict, error)
@@ -244,7 +246,9 @@ class Feed:
             )
         elif one.verdict in (Verdict.RETRY, Verdict.SUSPECT) and one.retry_at is not None:
             self._context.progress.failures += 1
-            log.warning(
+            # While the destination is paused the pause has been told, and this file was its probe.
+            tell = log.debug if self._context.gates[rule.destination].is_paused else log.warning
+            tell(
                 "retry",
                 rule=rule.name,
                 path=one.entry.path,

@@ -119,10 +119,8 @@ class Gate:
     def fail(self, file: int, error: DeliveryError, now: float) -> Verdict:
         """A delivery ended without a receipt; says what it means for its file, and closes the gate if need be."""
         began = self._in_flight.pop(file, now)
-        if isinstance(error, (FileChanged, FileBusy)):
-            return Verdict.RESETTLE
-        if isinstance(error, FileVanished):
-            return Verdict.GONE
+        if isinstance(error, (FileChanged, FileBusy, FileVanished)):
+            return Verdict.GONE if isinstance(error, FileVanished) else Verdict.RESETTLE
         if isinstance(error, TransferFault):
             return self._break(file, error, began, now)
         if error.concern is Concern.FILE:

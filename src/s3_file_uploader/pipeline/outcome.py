@@ -65,6 +65,7 @@ def summarise(ledger: Ledger, progress: Progress, unreachable: DeliveryError | N
         parked=_reasons(ledger, "state = 'parked'"),
         held=_reasons(ledger, "state = 'settling' AND reason <> ''"),
         unremoved=_reasons(ledger, "state = 'delivered'"),
+        troubles=sorted({place for found in progress.troubles.values() for place in found.items()}),
         waiting=counts.get(State.READY.value, 0) + counts.get(State.SENDING.value, 0),
         unreachable=unreachable,
     )

@@ -25,6 +25,7 @@ class Progress:
     parked: int = 0
     in_flight: int = 0
     looked_at: set[str] = field(default_factory=set)  # rules whose first scan is over
+    troubles: dict[str, dict[bytes, str]] = field(default_factory=dict)  # rule → folder → why not looked at
     paused: dict[str, str] = field(default_factory=dict)  # destination → reason
 
     def sent(self, count: int) -> None:
@@ -36,7 +37,7 @@ class Summary:
     """How a run ended. `held` are files that stay by a rule's own choice, with the reason of each.
 
     `failed` are files that are still to be sent after failed tries; `unreachable` is the error of the
-    destination that a drain gave up on.
+    destination that a drain gave up on, `troubles` the folders that could not be looked at.
     """
 
     delivered: int
@@ -46,5 +47,6 @@ class Summary:
     parked: list[tuple[bytes, str]] = field(default_factory=list)
     held: list[tuple[bytes, str]] = field(default_factory=list)
     unremoved: list[tuple[bytes, str]] = field(default_factory=list)
+    troubles: list[tuple[bytes, str]] = field(default_factory=list)
     waiting: int = 0
     unreachable: DeliveryError | None = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from s3_file_uploader.errors import DeliveryError, FileBusy, FileUnreadable
+from s3_file_uploader.errors import DeliveryError, FileBusy, FileUnreadable, Interrupted
 from s3_file_uploader.keys import KeyProblem, object_key
 from s3_file_uploader.ledger import Endings, Entry, Ledger, Queue
 from s3_file_uploader.lifecycle import Event, State
@@ -25,6 +25,7 @@ REFUSED_ATTEMPTS = 5  # tries of what is refused, unless MaxAttempts says otherw
 _SHORTEST_SETTLE_SECONDS = (
     0.2  # with SettleTime 0 too: what changed or is still being sent is not asked for at once
 )
+_STOPPED_SECONDS = 1.0
 _UNREADABLE_FACTOR = 10.0  # a permission or a disk does not mend itself in a second
 
 
@@ -131,7 +132,9 @@ class Sending:
             settle_seconds = self._rules[entry.rule].setting.settle_seconds
             return self._postpone(one, Event.UNSETTLED, now + max(settle_seconds, _SHORTEST_SETTLE_SECONDS))
         if one.verdict is Verdict.RETURN:
-            return self._postpone(one, Event.INTERRUPTED, None)
+            # Whatever stopped it may last: without a pause it would be claimed again at once, over and over.
+            was_stopped = isinstance(one.error, Interrupted)
+            return self._postpone(one, Event.INTERRUPTED, now + _STOPPED_SECONDS if was_stopped else None)
         if one.verdict is Verdict.SUSPECT:
             return self._postpone(one, Event.FAILED, now + self._wait(entry, entry.attempts + 1, one.error))
         attempts = entry.attempts + 1

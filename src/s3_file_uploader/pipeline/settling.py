@@ -7,7 +7,6 @@ rule's own thread.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from s3_file_uploader.ledger import Endings, Entry, Ledger, Newest, Queue, Settled, Waiting
@@ -31,9 +30,9 @@ if TYPE_CHECKING:
     from s3_file_uploader.pipeline.rules import ActiveRule
     from s3_file_uploader.source.edge import Edge
 
-__all__ = ["ClaimFound", "ReadyFile", "Settling", "look_at_markers"]
+__all__ = ["NOT_LOOKED_AT_YET", "ClaimFound", "ReadyFile", "Settling", "look_at_markers"]
 
-_NOT_LOOKED_AT_YET = "waits for the first look at the whole folder"
+NOT_LOOKED_AT_YET = "waits for the first look at the whole folder"
 _FUTURE_RECHECK_SECONDS = 60.0  # a file dated in the future becomes an ordinary one when its time comes
 _LAST_CLAIMS = (LastClaim.NONE, LastClaim.WRITER, LastClaim.NO_EVIDENCE)
 
@@ -115,7 +114,7 @@ class Settling:
     def _decide_one(self, entry: Entry, newest: Newest, markers: Markers, now: float) -> Settled:
         rule = self._rules[entry.rule]
         if rule.looked_at is None:
-            return Settled(entry, is_ready=False, due_at=None, reason=_NOT_LOOKED_AT_YET)
+            return Settled(entry, is_ready=False, due_at=None, reason=NOT_LOOKED_AT_YET)
         decision = decide(
             self._facts(entry, newest, rule, markers.get(entry.id, Marker.NOT_USED)),
             self._policies[entry.rule],
@@ -177,7 +176,7 @@ class Settling:
         self._endings.postpone(
             entry,
             Event.UNSETTLED,
-            reason=_NOT_LOOKED_AT_YET if isinstance(decision, Ready) else decision.reason.value,
+            reason=NOT_LOOKED_AT_YET if isinstance(decision, Ready) else decision.reason.value,
             due_at=now,
             attempts=entry.attempts,
         )

@@ -113,6 +113,7 @@ class Watching:
         for folder in now.keys() - self._troubles.keys():
             log.warning("waiting_for_folder", rule=self.rule.name, path=folder, reason=now[folder])
         self._troubles = now
+        self._context.progress.troubles[self.rule.name] = now
 
     def _take_in(self, scanned: Scanned) -> None:
         """What follows from a scan or a look."""

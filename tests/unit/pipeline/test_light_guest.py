@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from s3_file_uploader.errors import Interrupted
 from s3_file_uploader.source.edge import Edge
-from s3_file_uploader.transport.fake import FakeTransport
+from s3_file_uploader.transport.fake import FakeTransport, Fault
 from support.pipelines import rule, running, settings, until
 
 if TYPE_CHECKING:
@@ -93,3 +94,23 @@ def test_a_new_folder_of_a_small_tree_is_scanned_at_once(folder: Path, state: Pa
 
     one = rule(folder, path_name=str(folder / "**" / "*"), active_file="none", interval_seconds=3600.0)
     asyncio.run(running(settings(state, one), transport, scenario))
+
+
+def test_a_transport_that_stops_every_delivery_is_not_asked_without_a_pause(
+    folder: Path, state: Path
+) -> None:
+    (folder / "a").write_bytes(b"x")
+    asked = 0
+
+    def count(_delivery: object) -> Fault:
+        nonlocal asked
+        asked += 1
+        raise Interrupted("something else stopped it")
+
+    async def scenario(uploader: Uploader) -> None:
+        await until(lambda: asked > 0, "the first try")
+        await asyncio.sleep(0.5)
+        assert asked == 1
+
+    one = rule(folder, active_file="none")
+    asyncio.run(running(settings(state, one), FakeTransport(script=count), scenario))

@@ -53,7 +53,7 @@ def test_a_delivered_file_that_was_not_removed_yet_is_removed_and_not_sent_again
     async def scenario(uploader: Uploader) -> None:
         await until(lambda: not os.listdir(folder), "its removal")
 
-    asyncio.run(running(made, transport, scenario))
+    asyncio.run(running(made, FakeTransport(puts=transport.puts), scenario))
     assert transport.puts == ["a"]
 
 
@@ -64,7 +64,7 @@ def test_kept_files_are_hashed_one_after_the_other_and_not_sent_again(folder: Pa
     transport = FakeTransport()
     asyncio.run(drain(made, transport))
     _renumber(made, b"content")
-    summary = asyncio.run(drain(made, transport))
+    summary = asyncio.run(drain(made, FakeTransport(puts=transport.puts)))
     assert (len(transport.puts), summary.delivered) == (30, 0)
 
 
@@ -74,5 +74,5 @@ def test_a_kept_file_whose_content_is_another_is_sent_again(folder: Path, tmp_pa
     transport = FakeTransport()
     asyncio.run(drain(made, transport))
     _renumber(made, b"another")
-    asyncio.run(drain(made, transport))
+    asyncio.run(drain(made, FakeTransport(puts=transport.puts)))
     assert transport.puts == ["a", "a"]

@@ -11,25 +11,27 @@ import asyncio
 import http.client
 import os
 import secrets
+import socket
+import ssl
 import time
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
 from s3_file_uploader.cli.doctor.finding import Finding, fail, ok, warn
 from s3_file_uploader.cli.presentation import duration
-from s3_file_uploader.errors import AccessDenied, ConfigurationError, DeliveryError
+from s3_file_uploader.errors import AccessDenied, ConfigurationError, DeliveryError, Unreachable
 from s3_file_uploader.model import Fingerprint
 from s3_file_uploader.transport.contract import Delivery
 from s3_file_uploader.transport.s3 import open_s3_transport
+from s3_file_uploader.transport.s3.connection import unresolved
 from s3_file_uploader.transport.s3.credentials import CredentialSource
 from s3_file_uploader.transport.s3.endpoint import Endpoint
 from s3_file_uploader.transport.s3.faults import delivery_error, server_seconds
 from s3_file_uploader.transport.s3.sigv4 import EMPTY_SHA256, Signer, canonical_query
-from s3_file_uploader.transport.s3.tls import tls_context
+from s3_file_uploader.transport.s3.tls import said, tls_context, tls_fault
 from s3_file_uploader.transport.s3.xml import error_of
 
 if TYPE_CHECKING:
-    import ssl
     from collections.abc import Iterator, Mapping
 
     from s3_file_uploader.config import Rule
@@ -57,7 +59,7 @@ def examine_store(rule: Rule, *, probe: bool) -> Iterator[Finding]:
         )
         context = tls_context(rule.ca_bundle) if endpoint.tls else None
     except ConfigurationError as wrong:
-        yield fail(area, str(wrong), wrong.advice, of_destination=True)
+        yield fail(area, str(wrong), wrong.advice)
         return
     with closing(CredentialSource(rule.profile)) as source:
         credentials = source.wait(_CREDENTIALS_SECONDS)
@@ -147,12 +149,8 @@ def _bucket(area: str, asker: _Asker) -> Iterator[Finding]:
     try:
         status, headers, body = asker.ask("GET", query=(("list-type", "2"), ("max-keys", "0")))
     except (OSError, http.client.HTTPException) as error:
-        yield fail(
-            area,
-            f"{where} does not answer: {error}",
-            "Look at the network, EndpointUrl, the certificates (CaBundle) and the proxy.",
-            of_destination=True,
-        )
+        silent = _no_answer(error, where, asker.endpoint.host)
+        yield fail(area, str(silent), silent.advice, of_destination=True)
         return
     yield from _clock(headers)
     if status == _OK:
@@ -172,6 +170,15 @@ def _bucket(area: str, asker: _Asker) -> Iterator[Finding]:
         yield ok(area, f"{where} answers; whether uploads are allowed cannot be told without --probe")
     else:
         yield fail(area, str(problem), problem.advice, of_destination=True)
+
+
+def _no_answer(error: Exception, where: str, host: str) -> DeliveryError:
+    """As the transport would say it."""
+    if isinstance(error, ssl.SSLError):
+        return tls_fault(error, where)
+    if isinstance(error, socket.gaierror):
+        return unresolved(host, said(error))
+    return Unreachable(f"{where} does not answer: {said(error)}")
 
 
 def _clock(headers: Mapping[str, str]) -> Iterator[Finding]:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from s3_file_uploader.transport.s3.reactor import Channel, Reactor, Signal
     from s3_file_uploader.transport.s3.resolver import Address, Resolver
 
-__all__ = ["Connection", "ConnectionLost", "Deadlines", "Pool"]
+__all__ = ["Connection", "ConnectionLost", "Deadlines", "Pool", "unresolved"]
 
 RECEIVE_BYTES = 64 * 1024
 IDLE_SECONDS = 60.0
@@ -208,10 +208,7 @@ class Pool:
         except NoProgress:
             addresses, trouble = (), f"no answer within {self._deadlines.resolve:g} s"
         if not addresses:
-            raise Unreachable(
-                f"the name {host} cannot be resolved: {trouble}",
-                advice="Look at the network, at DNS, and at the spelling of EndpointUrl and Region.",
-            )
+            raise unresolved(host, trouble)
         return tuple(addresses)
 
     async def _dial(self, address: Address) -> Connection:
@@ -264,3 +261,10 @@ class Pool:
                 raise tls_fault(error, self._endpoint.describe()) from None
             else:
                 return
+
+
+def unresolved(host: str, trouble: str) -> Unreachable:
+    return Unreachable(
+        f"the name {host} cannot be resolved: {trouble}",
+        advice="Look at the network, at DNS, and at the spelling of EndpointUrl and Region.",
+    )

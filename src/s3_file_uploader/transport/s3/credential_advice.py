@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 __all__ = ["describe_chain", "is_remote"]
 
@@ -31,18 +31,39 @@ def is_remote(environment: Mapping[str, str], profile: str) -> bool:
 
 
 def describe_chain(environment: Mapping[str, str], profile: str, reason: str) -> str:
-    """One line: what each provider of the chain lacks, then awscrt's own last word."""
+    """One line: what each provider of the chain lacks, then awscrt's own last word.
+
+    Those that somebody has set up come first: one of them was meant.
+    """
     if profile:
-        parts = [f"profile: {_profile(environment, profile)}"]
+        parts = [f"profile {profile!r}: {_profile(environment, profile)}"]
     else:
-        parts = [
+        named = environment.get("AWS_PROFILE") or "default"
+        ways = [
             f"environment: {_variables(environment)}",
-            f"profile: {_profile(environment, environment.get('AWS_PROFILE') or 'default')}",
+            f"profile: {_profile(environment, named)}",
             f"web identity: {_web_identity(environment)}",
             f"container: {_container(environment)}",
             f"instance metadata: {_instance(environment)}",
         ]
+        is_set_up = [_any(environment, names) for names in _SIGNS]
+        parts = [way for way, is_first in zip(ways, is_set_up, strict=True) if is_first]
+        parts += [way for way, is_first in zip(ways, is_set_up, strict=True) if not is_first]
     return "; ".join(parts) + f" (last: {reason})"
+
+
+# What somebody sets who means each of the ways, in their order.
+_SIGNS = (
+    ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"),
+    ("AWS_PROFILE", "AWS_SHARED_CREDENTIALS_FILE", "AWS_CONFIG_FILE"),
+    ("AWS_ROLE_ARN", "AWS_WEB_IDENTITY_TOKEN_FILE"),
+    (_FULL_URI, _RELATIVE_URI),
+    (),
+)
+
+
+def _any(environment: Mapping[str, str], names: Iterable[str]) -> bool:
+    return any(environment.get(name) for name in names)
 
 
 def _variables(environment: Mapping[str, str]) -> str:

@@ -24,7 +24,14 @@ if TYPE_CHECKING:
 
 __all__ = ["CredentialSource", "Credentials", "Patience"]
 
-_ADVICE = "`s3-file-uploader check` shows what was tried; give credentials by any one of these ways."
+_ADVICE = (
+    "Give credentials in any one of these ways: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the"
+    " environment, a profile (Profile, AWS_PROFILE), or a role of the container or instance."
+)
+_REMOTE_ADVICE = (
+    "Look at the service that hands out the credentials, at its address and its token; uploads go on by"
+    " themselves once it gives some."
+)
 _FETCH_TIMEOUT_SECONDS = 30.0  # instance metadata alone may take several tries of a few seconds
 _LONGEST_SLEEP_SECONDS = 60.0  # the wall clock may jump (NTP at boot, suspend): look at it again
 
@@ -136,8 +143,10 @@ class CredentialSource:
     def failure(self) -> DeliveryError:
         """The error of a delivery that has no credentials to be signed with."""
         problem = self._last_error or "they have not been fetched yet"
-        kind = Misconfigured if self._last_error and not is_remote(os.environ, self._profile) else Unreachable
-        return kind(f"no AWS credentials: {problem}", code="NoCredentials", advice=_ADVICE)
+        has_service = is_remote(os.environ, self._profile)
+        kind = Misconfigured if self._last_error and not has_service else Unreachable
+        advice = _REMOTE_ADVICE if has_service else _ADVICE
+        return kind(f"no AWS credentials: {problem}", code="NoCredentials", advice=advice)
 
     def close(self) -> None:
         """Ends the thread as soon as its fetch, if any, returns; does not wait for it."""

@@ -13,6 +13,8 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from s3_file_uploader.transport.s3.tls import said
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -64,7 +66,7 @@ class Resolver:
         try:
             addresses = _ask(host, port, 0)
         except (OSError, UnicodeError) as error:
-            addresses, trouble = (), str(error)
+            addresses, trouble = (), said(error)
         with self._lock:
             if addresses:
                 self._kept[host, port] = (self._monotonic(), addresses)
