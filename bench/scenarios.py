@@ -45,7 +45,7 @@ class Scenario:
         start = os.urandom(min(self.size_bytes, _STEP_BYTES))
         for number in range(self.files):
             with open(os.path.join(folder, f"measurement-{number:06d}.csv"), "wb") as file:
-                file.write(number.to_bytes(8, "big") + start[8:])
+                file.write(number.to_bytes(8, "big")[: self.size_bytes] + start[8:])
                 for _ in range(self.size_bytes // _STEP_BYTES - 1):
                     file.write(start)
 

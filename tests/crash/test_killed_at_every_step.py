@@ -20,7 +20,7 @@ from support.crash_runs import CASES
 
 _LANES = 6  # a life waits more than it works
 _STRIDES = {"delete": 1}
-_OTHER_STRIDE = 8
+_OTHER_STRIDE = 4
 
 
 @pytest.mark.slow

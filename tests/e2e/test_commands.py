@@ -294,6 +294,25 @@ def test_a_parked_file_goes_once_its_reason_is_mended_and_retry_is_asked(device:
     assert len(device.objects()) == 1
 
 
+def test_drain_tries_at_once_what_failed_before(device: Device) -> None:
+    """A second try is far away for `run`; who types `drain` has mended something."""
+    device.write("a.csv", 1000)
+    archive = device.folder.parent / "archive"
+    archive.touch()  # no folder: nothing can be archived
+    route = (
+        *(*device.route, "--include-active", "--after-upload", "archive"),
+        *("--archive-directory", archive, "--retry-backoff", "1h", "--retry-backoff-max", "1h"),
+    )
+
+    before = device.type("drain", *route)
+    archive.unlink()
+    after = device.type("drain", *route)
+
+    assert (before.returncode, after.returncode) == (1, 0), (before, after)
+    assert "1 file delivered and not removed" in before.stdout
+    assert list(device.folder.iterdir()) == []
+
+
 def test_a_second_daemon_on_the_same_ledger_names_the_first(device: Device) -> None:
     with device.running() as daemon:
         daemon.log_until(" started ")

@@ -49,7 +49,6 @@ def test_whatever_four_producers_write_arrives_whole_and_nothing_is_lost(
         soak.assert_consistent(held)
         soak.assert_nothing_left_behind()
         assert soak.watcher.looks > 3
-        assert soak.kills > 3 or not kill
 
         soak.close_what_is_open()
         soak.drain_all()

@@ -30,6 +30,8 @@ _PROLOGUE = """
 import json, os, sys
 from dataclasses import asdict
 from s3_file_uploader.errors import *
+from s3_file_uploader.ledger.database import Lock, open_reading
+from s3_file_uploader.ledger.reader import ledgers_below
 from s3_file_uploader.model import *
 from s3_file_uploader.source import lease
 from s3_file_uploader.source.edge import Edge

@@ -6,7 +6,6 @@ and again before a receipt. What goes wrong is what a far side and a network can
 
 from __future__ import annotations
 
-import asyncio
 import os
 import zlib
 from collections import deque
@@ -18,6 +17,7 @@ from s3_file_uploader.model import Receipt
 from s3_file_uploader.transport.fake import Fault, fault_error
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Callable
 
     from s3_file_uploader.transport.contract import Delivery, OpenFile
@@ -132,7 +132,7 @@ class SteppedTransport:
             )
         except DeliveryError as error:
             self._end(carriage, error)
-        except Exception as error:  # noqa: BLE001  # a bug of a transport's is one of the faults
+        except Exception as error:  # a bug of a transport's is one of the faults
             self._end(carriage, error)
 
     def _fault(self) -> Fault:

@@ -7,10 +7,9 @@ import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from support.edges import Crash
-
 from s3_file_uploader.ledger import Ledger
 from s3_file_uploader.source.edge import Edge
+from support.edges import Crash
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -2,37 +2,39 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
+
+from s3_file_uploader.transport.fake import Fault
 from support.sim_life import CALLS
 from support.sim_world import LEDGER_LOST, POWER_FAILED, PROCESS_DIED, Variant, World
 
-from s3_file_uploader.transport.fake import Fault
-
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from contextlib import AbstractContextManager
 
 __all__ = ["Focus", "machine"]
 
-Operation = tuple[str, tuple[Any, ...]]  # a method of Producers and its arguments
+_Operation = tuple[str, tuple[Any, ...]]  # a method of Producers and its arguments
 
-_SIZES = st.integers(0, 40)
+_SIZE = st.integers(0, 40)
 _WHICH = st.integers(0, 3)
 _NAME: st.SearchStrategy[Any] = st.none()  # stands for the names of the focus
 
 _OPERATIONS: dict[str, tuple[st.SearchStrategy[Any], ...]] = {
-    "write": (_NAME, _SIZES, st.booleans()),
+    "write": (_NAME, _SIZE, st.booleans()),
     "open_quietly": (_NAME,),
     "rewrite": (_NAME, st.booleans()),
     "truncate": (_NAME,),
-    "more": (_WHICH, _SIZES),
+    "more": (_WHICH, _SIZE),
     "map_more": (_WHICH,),
     "finish": (_WHICH,),
-    "replace": (_NAME, _SIZES),
+    "replace": (_NAME, _SIZE),
     "rename": (_NAME, _NAME),
     "link": (_NAME, _NAME),
     "delete": (_NAME,),
@@ -40,10 +42,10 @@ _OPERATIONS: dict[str, tuple[st.SearchStrategy[Any], ...]] = {
     "mark": (_NAME,),
 }
 
-# Where no lease can be had, what happens within microseconds of a removal, or leaves no trace in a
-# file's times and no event, cannot be seen by anybody: such things are not asked for then.
+# Where no lease can be had, what leaves no trace in a file's times and no event cannot be seen by
+# anybody, nor can what puts a file's times back within the microseconds of a removal.
 _ONLY_WITH_LEASES = frozenset({"open_quietly", "map_more"})
-_NEVER_IN_BETWEEN_WITHOUT = frozenset({"restore_times", "map_more", "open_quietly"})
+_NOT_IN_BETWEEN_WITHOUT = frozenset({"restore_times"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,136 +72,142 @@ class Focus:
     names: tuple[bytes, ...] = (b"a", b"b", b"c")
     seconds: tuple[float, ...] = (0.06, 0.6, 1.1, 3.0, 6.0, 11.0)
     skips: int = 4
-    rules: tuple[str, ...] = ("work", "hold", "carry", "jump")
+    rules: tuple[str, ...] = ("produce", "wait", "work", "stall", "hold", "carry", "jump", "die", "stop")
 
 
-def machine(focus: Focus, enter: Callable[[], Any] | None = None) -> type[RuleBasedStateMachine]:
-    """A machine class for that focus. `enter` makes a context in which all of it happens: a mutation."""
-    operation = st.data()
-    calls = st.sampled_from(focus.calls)
-    skips = st.integers(0, focus.skips)
+def machine(
+    focus: Focus, enter: Callable[[], AbstractContextManager[None]] | None = None
+) -> type[RuleBasedStateMachine]:
+    """A machine class for that focus. All of it happens in the context that `enter` makes: a mutation."""
+    a_rule: Any = rule  # it is typed for strategies that are written out
     seconds = st.sampled_from(focus.seconds)
-    names = st.sampled_from(focus.names)
+    planned = {
+        "call": st.sampled_from(focus.calls),
+        "skip": st.integers(0, focus.skips),
+        "is_after": st.booleans(),
+    }
+    strategies: dict[str, dict[str, st.SearchStrategy[Any]]] = {
+        "produce": {"data": st.data()},
+        "wait": {"seconds": seconds},
+        "stall": {"seconds": seconds},
+        "work": {"steps": st.integers(1, 60), "seed": st.integers(0, 99)},
+        "hold": {"phase": st.sampled_from([None, 0, 1, 2, 3, 4])},
+        "carry": {"which": _WHICH, "steps": st.integers(1, 5)},
+        "jump": {"years": st.sampled_from([-20, -1, 1, 20])},
+        "die": {"left": st.sampled_from(focus.deaths), "reboot": st.booleans()} if focus.deaths else {},
+        "stop": {},
+    }
+    members: dict[str, Any] = {"focus": focus, "enter": staticmethod(enter) if enter else None}
+    for name in focus.rules:
+        members[name] = a_rule(**strategies[name])(getattr(_Machine, name))
+    members["produce_and_wait"] = a_rule(data=st.data(), seconds=seconds)(_Machine.produce_and_wait)
+    if focus.in_between:
+        members["produce_in_between"] = a_rule(data=st.data(), **planned)(_Machine.produce_in_between)
+    if focus.deaths:
+        members["die_in_between"] = a_rule(left=st.sampled_from(focus.deaths), **planned)(
+            _Machine.die_in_between
+        )
+    if focus.faults:
+        faults = st.lists(st.sampled_from(focus.faults), min_size=1, max_size=3)
+        members["fail"] = a_rule(faults=faults)(_Machine.fail)
+    members["begin"] = initialize(variant=st.sampled_from(focus.variants))(_Machine.begin)
+    return type("Machine", (_Machine,), members)
 
-    class Machine(RuleBasedStateMachine):
-        world: World
 
-        @initialize(variant=st.sampled_from(focus.variants))
-        def begin(self, variant: Variant) -> None:
-            self.mutation = enter() if enter else None
-            if self.mutation is not None:
-                self.mutation.__enter__()
-            self.world = World(variant)
+class _Machine(RuleBasedStateMachine):
+    """One run: a world, and at its end the question whether everything that could go has gone."""
 
-        def teardown(self) -> None:
-            try:
-                if hasattr(self, "world"):
-                    try:
-                        if not self.world.violations:
-                            self.world.finish()
-                    finally:
-                        self.world.close()
-            finally:
-                if getattr(self, "mutation", None) is not None:
-                    self.mutation.__exit__(None, None, None)
+    focus: ClassVar[Focus]
+    enter: ClassVar[Any]  # a function, or None
+    world: World
 
-        def _draw(self, data: st.DataObject, of: tuple[str, ...], *, in_between: bool) -> Operation | None:
-            variant = self.world.variant
-            excluded: frozenset[str] = frozenset()
-            if not variant.leases:
-                excluded = _ONLY_WITH_LEASES | (_NEVER_IN_BETWEEN_WITHOUT if in_between else frozenset())
-            if variant.marker:
-                excluded |= {"restore_times"}
-            else:
-                excluded |= {"mark"}
-            allowed = [name for name in of if name not in excluded]
-            if not allowed:
-                return None
-            name = data.draw(st.sampled_from(allowed))
-            arguments = tuple(
-                data.draw(names if strategy is _NAME else strategy) for strategy in _OPERATIONS[name]
-            )
-            if name == "rewrite" and not variant.leases and in_between:
-                arguments = (arguments[0], False)
-            return name, arguments
+    def __init__(self) -> None:
+        super().__init__()
+        self.exit = ExitStack()
+        if self.enter is not None:
+            self.exit.enter_context(self.enter())
 
-        def _perform(self, chosen: Operation) -> None:
-            name, arguments = chosen
-            getattr(self.world.producers, name)(*arguments)
+    def teardown(self) -> None:
+        with self.exit:
+            if hasattr(self, "world") and not self.world.violations:
+                self.world.finish()
 
-        @rule(data=operation)
-        def produce(self, data: st.DataObject) -> None:
-            chosen = self._draw(data, focus.operations, in_between=False)
-            if chosen is not None:
-                self._perform(chosen)
-            self.world.check()
+    def draw(self, data: st.DataObject, of: tuple[str, ...], *, in_between: bool) -> _Operation | None:
+        """One of these operations, if one makes sense here, with its arguments."""
+        variant = self.world.variant
+        excluded = {"restore_times"} if variant.marker else {"mark"}
+        if not variant.leases:
+            excluded |= _ONLY_WITH_LEASES | (_NOT_IN_BETWEEN_WITHOUT if in_between else set())
+        allowed = [name for name in of if name not in excluded]
+        if not allowed:
+            return None
+        name = data.draw(st.sampled_from(allowed))
+        names = st.sampled_from(self.focus.names)
+        arguments = tuple(data.draw(names if one is _NAME else one) for one in _OPERATIONS[name])
+        if name == "rewrite" and in_between and not variant.leases:
+            arguments = (arguments[0], False)
+        return name, arguments
 
-        @rule(data=operation, seconds=seconds)
-        def produce_and_wait(self, data: st.DataObject, seconds: float) -> None:
-            self.produce(data)
-            self.wait(seconds)
+    def perform(self, chosen: _Operation) -> None:
+        name, arguments = chosen
+        getattr(self.world.producers, name)(*arguments)
 
-        @rule(data=operation, call=calls, skip=skips, is_after=st.booleans())
-        def produce_in_between(self, data: st.DataObject, call: str, skip: int, is_after: bool) -> None:
-            chosen = self._draw(data, focus.in_between, in_between=True)
-            if chosen is not None:
-                self.world.plan(call, skip, is_after, partial(self._perform, chosen))
+    # The moves. Which of them a machine makes is its focus's to say.
 
-        @rule(seconds=seconds)
-        def wait(self, seconds: float) -> None:
-            self.world.advance(seconds)
-            self.world.check()
+    def begin(self, variant: Variant) -> None:
+        self.world = World(variant)
+        self.exit.callback(self.world.close)
 
-        if "work" in focus.rules:
+    def produce(self, data: st.DataObject) -> None:
+        chosen = self.draw(data, self.focus.operations, in_between=False)
+        if chosen is not None:
+            self.perform(chosen)
+        self.world.check()
 
-            @rule(steps=st.integers(1, 60), seed=st.integers(0, 99))
-            def work(self, steps: int, seed: int) -> None:
-                self.world.work(steps, seed)
-                self.world.check()
+    def produce_and_wait(self, data: st.DataObject, seconds: float) -> None:
+        self.produce(data)
+        self.wait(seconds)
 
-        if "hold" in focus.rules:
+    def produce_in_between(self, data: st.DataObject, call: str, skip: int, is_after: bool) -> None:
+        chosen = self.draw(data, self.focus.in_between, in_between=True)
+        if chosen is not None:
+            self.world.plan(call, skip, is_after, partial(self.perform, chosen))
 
-            @rule(phase=st.sampled_from([None, 0, 1, 2, 3, 4]))
-            def hold_deliveries(self, phase: int | None) -> None:
-                """Each delivery goes no farther than that, until it is carried on or all are let go."""
-                self.world.held_at = phase
+    def wait(self, seconds: float) -> None:
+        self.world.advance(seconds)
+        self.world.check()
 
-        if "carry" in focus.rules:
+    def stall(self, seconds: float) -> None:
+        self.world.stall(seconds)
 
-            @rule(which=_WHICH, steps=st.integers(1, 5))
-            def carry(self, which: int, steps: int) -> None:
-                for _ in range(steps):
-                    self.world.carry(which)
-                self.world.check()
+    def work(self, steps: int, seed: int) -> None:
+        self.world.work(steps, seed)
+        self.world.check()
 
-        if "jump" in focus.rules:
+    def hold(self, phase: int | None) -> None:
+        self.world.held_at = phase
 
-            @rule(years=st.sampled_from([-20, -1, 1, 20]))
-            def jump(self, years: int) -> None:
-                if not self.world.variant.marker:
-                    self.world.time.wall += years * 31_557_600.0
+    def carry(self, which: int, steps: int) -> None:
+        for _ in range(steps):
+            self.world.carry(which)
+        self.world.check()
 
-        if focus.faults:
+    def fail(self, faults: list[Fault]) -> None:
+        self.world.far_side.faults.extend(faults)
 
-            @rule(faults=st.lists(st.sampled_from(focus.faults), min_size=1, max_size=3))
-            def fail(self, faults: list[Fault]) -> None:
-                self.world.far_side.faults.extend(faults)
+    def jump(self, years: int) -> None:
+        """The device's clock is set. Where its times say what is done, it may only go forward."""
+        if years > 0 or not self.world.variant.marker:
+            self.world.time.jump(years)
 
-        if focus.deaths:
+    def die(self, left: str, reboot: bool) -> None:
+        self.world.die(left, reboot=reboot)
+        self.world.check()
 
-            @rule(left=st.sampled_from(focus.deaths), reboot=st.booleans())
-            def die(self, left: str, reboot: bool) -> None:
-                self.world.die(left, reboot=reboot)
-                self.world.check()
+    def die_in_between(self, call: str, skip: int, is_after: bool, left: str) -> None:
+        self.world.left_by_next_death = left
+        self.world.plan(call, skip, is_after, None)
 
-            @rule(call=calls, skip=skips, is_after=st.booleans(), left=st.sampled_from(focus.deaths))
-            def die_in_between(self, call: str, skip: int, is_after: bool, left: str) -> None:
-                self.world.left_by_next_death = left
-                self.world.plan(call, skip, is_after, None)
-
-            @rule()
-            def stop(self) -> None:
-                self.world.stop()
-                self.world.check()
-
-    return Machine
+    def stop(self) -> None:
+        self.world.stop()
+        self.world.check()

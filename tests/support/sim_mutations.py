@@ -6,23 +6,22 @@ then says. Where two checks guard the same thing, both are out: one alone would 
 
 from __future__ import annotations
 
-import fcntl
 import os
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
-from support.sim_machine import Focus
-from support.sim_world import LEDGER_LOST, POWER_FAILED, PROCESS_DIED, Variant
-
 from s3_file_uploader.ledger import Endings, Entry, Intent, Queue, Sightings, Sightseen
 from s3_file_uploader.model import Fingerprint, Receipt
-from s3_file_uploader.pipeline import disposal, feed, recovery, settling, threads
+from s3_file_uploader.pipeline import feed, recovery, settling, threads
 from s3_file_uploader.source import claim, hiding, lease, marker, readiness, removal
 from s3_file_uploader.source import recovery as hidden_files
 from s3_file_uploader.source.edge import FILE_FLAGS
 from s3_file_uploader.source.lease import LeaseResult
+from s3_file_uploader.transport.fake import Fault
+from support.sim_machine import Focus
+from support.sim_world import LEDGER_LOST, POWER_FAILED, PROCESS_DIED, Variant, World
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -39,29 +38,38 @@ _LOST = ("was removed and its content was never acknowledged", "was removed whil
 _RENAMED = ("though a ledger knew it",)
 _STUCK = ("stuck",)
 
-_QUIET = Focus(
+# A file appears, is delivered and removed, again and again: what else happens is the mutation's own.
+_ONE_FILE = Focus(
     variants=(Variant(),),
-    operations=("write", "finish"),
-    in_between=("write",),
+    operations=("replace",),
+    in_between=(),
+    calls=("rename_noreplace",),
     deaths=(),
     faults=(),
+    names=(b"a",),
+    seconds=(6.0,),
+    skips=0,
     rules=(),
-    seconds=(1.1, 6.0, 11.0),
-    skips=1,
 )
+_MARKED = replace(
+    _ONE_FILE, variants=(Variant(marker=True),), operations=("write", "mark"), seconds=(0.06, 6.0)
+)
+_make_feed = feed.Feed.__init__
 _observe = Sightings.observe
-_intend = Endings.intend
+_intend_all = Endings.intend_all
 _REMOVAL_CALLS = ("rename_noreplace", "get_lease", "fstat", "stat_at", "unlink")
 
 
 @dataclass(frozen=True, slots=True)
 class Mutation:
-    """`patches` are the checks that are out; `says` are words of which the machine must find one."""
+    """`patches` are the checks that are out; `says` are words of which one must be found. A
+    `scenario` stands where it would take the machine long to come upon what has to happen together."""
 
     name: str
     patches: tuple[tuple[Any, str, Any], ...]
     says: tuple[str, ...]
-    focus: Focus
+    focus: Focus | None = None
+    scenario: Callable[[World, int], None] | None = None  # of its own, and the seed for what is left open
 
     @contextmanager
     def in_force(self) -> Iterator[None]:
@@ -75,11 +83,6 @@ def _nothing(*_: Any, **__: Any) -> None: ...
 
 
 # -- claiming
-
-
-def _look_but_for_content(self: claim.ClaimedSource, descriptor: int) -> None:
-    if lease.probe(self.edge, descriptor) is LeaseResult.WRITER:
-        raise claim.FileBusy("a writer", writer_seen=True)
 
 
 def _probe_nothing(edge: Any, descriptor: int) -> LeaseResult:
@@ -125,6 +128,49 @@ def _unequal_but_for_ctime(one: Fingerprint, other: object) -> bool:
     return not _equal_but_for_ctime(one, other)
 
 
+# -- scenarios
+
+
+def _changed_after_its_receipt(world: World, seed: int) -> None:
+    """The scan sees a new content after the receipt for the old one came, and before it is written down."""
+    world.held_at = 4
+    world.producers.replace(b"a", 10)
+    world.advance(8.0)
+    world.stall(6.0)
+    world.carry(0)
+    world.producers.replace(b"a", 11)
+    world.work(60, seed)
+
+
+def _replaced_while_it_is_sent(world: World, _seed: int) -> None:
+    """The old content arrives after the new one."""
+    world.held_at = 3
+    world.producers.replace(b"a", 10)
+    world.advance(8.0)
+    world.producers.replace(b"a", 11)
+    world.advance(8.0)
+    for _ in range(2):
+        world.carry(1)
+    world.settle()
+    world.carry(0)
+    world.settle()
+
+
+class _ForgetfulDict(dict[Any, Any]):
+    """Does not know what it has."""
+
+    def __contains__(self, key: object) -> bool:
+        return False
+
+    def __delitem__(self, key: object) -> None:
+        self.pop(key, None)
+
+
+def _feed_that_forgets(self: feed.Feed, *arguments: Any) -> None:
+    _make_feed(self, *arguments)
+    self._running = _ForgetfulDict()
+
+
 # -- receipts and intents
 
 
@@ -137,14 +183,10 @@ def _prove_anything(self: Endings, proven: Sequence[tuple[Entry, Receipt]]) -> l
     return [entry for entry, _ in proven]
 
 
-def _newest_content(target_of: Callable[..., Any]) -> Callable[..., Any]:
-    return target_of
-
-
-def _intend_nothing(self: Endings, *arguments: Any, **named: Any) -> Intent:
-    intent = _intend(self, *arguments, **named)
-    self.drop_intents([intent.id])
-    return intent
+def _intend_nothing(self: Endings, *arguments: Any) -> list[Intent]:
+    intents = _intend_all(self, *arguments)
+    self.drop_intents([intent.id for intent in intents])
+    return intents
 
 
 def _commit_without_fsync(
@@ -221,13 +263,13 @@ MUTATIONS = (
         "a file is claimed without asking whether somebody writes",
         ((lease, "probe", _probe_nothing),),
         _OPEN_AT_CLAIM,
-        _QUIET,
+        replace(_ONE_FILE, operations=("write",)),
     ),
     Mutation(
         "a receipt is believed without looking at the file again",
         ((claim.OpenedFile, "check_unchanged", _nothing),),
         _HALF,
-        replace(_QUIET, in_between=("rewrite",), calls=("carry",), skips=4),
+        replace(_ONE_FILE, in_between=("rewrite",), calls=("carry",), skips=2),
     ),
     Mutation(
         "files do not settle",
@@ -236,55 +278,62 @@ MUTATIONS = (
             (Sightings, "observe", _observe_settled),
         ),
         _UNSETTLED,
-        replace(_QUIET, seconds=(0.6, 3.0)),
+        replace(_ONE_FILE, seconds=(0.6, 3.0)),
     ),
     Mutation(
         "where nothing tells of writers, nothing is waited for",
         ((settling, "_policy", _policy(settle_unverified_seconds=0.0)),),
         _OPEN_AT_CLAIM,
-        replace(_QUIET, variants=(Variant(leases=False),)),
+        replace(_ONE_FILE, variants=(Variant(leases=False),), operations=("write",)),
     ),
     Mutation(
         "the newest file goes too",
         ((settling, "_policy", _policy(active_file_stays=False)),),
         _ACTIVE,
-        replace(_QUIET, variants=(Variant(active_file="newest"),)),
+        replace(_ONE_FILE, variants=(Variant(active_file="newest"),), seconds=(0.6, 6.0)),
+    ),
+    Mutation(
+        "whether a file has become the newest is not asked again when it is claimed",
+        ((settling.Settling, "second_look", _no_second_look),),
+        _ACTIVE,
+        replace(
+            _ONE_FILE,
+            variants=(Variant(active_file="newest", watch=True),),
+            names=(b"a", b"b"),
+            operations=("replace", "delete"),
+            faults=(Fault.UNREACHABLE,),
+            seconds=(0.06, 6.0),
+        ),
     ),
     Mutation(
         "a done marker is not waited for",
         ((settling, "marker_state", _always_done),),
         _HALF,
-        replace(
-            _QUIET,
-            variants=(Variant(marker=True),),
-            names=(b"a",),
-            operations=("write", "mark"),
-            seconds=(1.1, 6.0),
-        ),
+        _MARKED,
     ),
     Mutation(
         "a done marker counts for what was written after it",
         ((settling, "marker_state", _done_once),),
         _HALF,
-        replace(
-            _QUIET,
-            variants=(Variant(marker=True),),
-            names=(b"a",),
-            operations=("write", "mark"),
-            seconds=(1.1, 6.0),
-        ),
+        _MARKED,
     ),
     Mutation(
         "the time of a file's last change of any kind is not part of its identity",
         ((Fingerprint, "__eq__", _equal_but_for_ctime), (Fingerprint, "__ne__", _unequal_but_for_ctime)),
-        (*_LOST, *_UNSETTLED),
-        replace(_QUIET, operations=("write", "rewrite"), names=(b"a",), seconds=(1.1, 6.0)),
+        _LOST,
+        replace(_ONE_FILE, in_between=("rewrite",), calls=("open_at",), skips=1),
     ),
     Mutation(
         "a receipt for older content is taken for the new one's",
         ((Endings, "prove", _prove_anything),),
         _LOST,
-        replace(_QUIET, rules=("hold",), names=(b"a",), seconds=(6.0,)),
+        scenario=_changed_after_its_receipt,
+    ),
+    Mutation(
+        "a file that was replaced is sent while its older content still is",
+        ((feed.Feed, "__init__", _feed_that_forgets),),
+        ("an older delivery overwrote what was removed",),
+        scenario=_replaced_while_it_is_sent,
     ),
     Mutation(
         "a file is removed without looking whether it changed since its delivery",
@@ -293,104 +342,72 @@ MUTATIONS = (
             (removal, "_doubt_before_hiding", _doubt_only_writers),
         ),
         _LOST,
-        replace(_QUIET, names=(b"a",), in_between=("rewrite",), calls=("open_at",), seconds=(6.0,)),
+        replace(_ONE_FILE, in_between=("rewrite",), calls=("open_at",), skips=1),
     ),
     Mutation(
         "a file is removed without asking whether somebody writes",
         ((removal, "_open_file", _open_without_asking),),
         _LOST,
-        replace(_QUIET, in_between=("open_quietly",), calls=("open_at", "fstat", "set_lease", "commit")),
+        replace(_ONE_FILE, in_between=("open_quietly",), calls=("open_at",), skips=1),
     ),
     Mutation(
         "a file is removed although its lease was broken",
         ((removal, "_writer_waits", _nothing),),
         _LOST,
-        replace(_QUIET, in_between=("write", "open_quietly"), calls=_REMOVAL_CALLS),
+        replace(_ONE_FILE, in_between=("write", "open_quietly")),
     ),
     Mutation(
         "what was hidden is not looked at again: whether it is the same file",
         ((removal, "_check", _check_without("identity")),),
         _LOST,
-        replace(_QUIET, in_between=("replace",), calls=_REMOVAL_CALLS),
+        replace(_ONE_FILE, in_between=("replace",)),
     ),
     Mutation(
         "what was hidden is not looked at again: whether it has changed",
         ((removal, "_check", _check_without("content")),),
         _LOST,
-        replace(
-            _QUIET,
-            variants=(Variant(leases=False),),
-            names=(b"a",),
-            in_between=("write",),
-            calls=("rename_noreplace",),
-            seconds=(11.0,),
-        ),
+        replace(_ONE_FILE, variants=(Variant(leases=False),), in_between=("write",), seconds=(11.0,)),
     ),
     Mutation(
         "a hidden file gets its name back over a newer file",
         ((removal, "put_back", _put_back_over_anything), (marker, "put_back", _put_back_over_anything)),
         _LOST,
-        replace(
-            _QUIET,
-            names=(b"a",),
-            in_between=("replace", "write"),
-            calls=("rename_noreplace",),
-            seconds=(6.0,),
-        ),
-    ),
-    Mutation(
-        "a file is hidden over another hidden one",
-        ((removal, "move_to_our_name", _move_over_anything),),
-        _LOST,
-        replace(
-            _QUIET,
-            names=(b"a", b"b"),
-            in_between=("write",),
-            calls=("rename_noreplace", "rename"),
-            deaths=(LEDGER_LOST,),
-            seconds=(3.0, 6.0),
-            skips=0,
-        ),
+        replace(_ONE_FILE, in_between=("write",)),
     ),
     Mutation(
         "a file is hidden without an intent in the ledger",
-        ((Endings, "intend", _intend_nothing),),
+        ((Endings, "intend_all", _intend_nothing),),
         _RENAMED,
-        replace(_QUIET, calls=_REMOVAL_CALLS, deaths=(PROCESS_DIED,)),
+        replace(_ONE_FILE, deaths=(PROCESS_DIED,)),
     ),
     Mutation(
         "receipts and intents are committed without waiting for the disk",
         ((threads.LedgerThread, "_commit", _commit_without_fsync),),
         _RENAMED,
-        replace(_QUIET, calls=_REMOVAL_CALLS, deaths=(POWER_FAILED,)),
+        replace(_ONE_FILE, deaths=(POWER_FAILED,)),
     ),
     Mutation(
         "removals that were cut short are forgotten at start",
         ((recovery.Recovery, "conclude_intents", _forget_intents),),
         _RENAMED,
-        replace(_QUIET, calls=_REMOVAL_CALLS, deaths=(PROCESS_DIED,)),
+        replace(_ONE_FILE, deaths=(PROCESS_DIED,)),
     ),
     Mutation(
         "removals that were cut short are finished without asking whether somebody writes",
         ((hidden_files, "_reopen", _reopen_without_asking),),
         _LOST,
-        replace(
-            _QUIET,
-            in_between=("open_quietly",),
-            calls=("rename_noreplace", "get_lease"),
-            deaths=(PROCESS_DIED,),
-        ),
+        replace(_ONE_FILE, in_between=("open_quietly",), deaths=(PROCESS_DIED,)),
     ),
     Mutation(
         "hidden files that no ledger knows stay hidden",
         ((recovery.Recovery, "adopt", lambda *_: []),),
         _STUCK,
-        replace(_QUIET, calls=_REMOVAL_CALLS, deaths=(LEDGER_LOST,)),
+        replace(_ONE_FILE, deaths=(LEDGER_LOST,)),
     ),
     Mutation(
         "what a dead process was sending stays so",
         ((Queue, "interrupt_all", _interrupt_nothing),),
         _STUCK,
-        replace(_QUIET, deaths=(PROCESS_DIED,)),
+        replace(_ONE_FILE, calls=("carry",), deaths=(PROCESS_DIED,)),
     ),
 )

@@ -13,6 +13,7 @@ import os
 import stat
 import time
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -105,7 +106,7 @@ class Producers:
     def map_more(self, which: int) -> None:
         """Write on through a mapping, which outlives its descriptor's use."""
         for handle in self._handle(which):
-            self._change(handle, lambda descriptor: self._write_mapped(handle, descriptor))
+            self._change(handle, partial(self._write_mapped, handle))
 
     def finish(self, which: int) -> None:
         """Close what was kept open."""

@@ -88,7 +88,9 @@ class StepLoop(asyncio.AbstractEventLoop):
         self._tasks.append(task)
         return task
 
-    def add_reader(self, fd: Any, callback: Callable[..., object], *arguments: Any) -> None:
+    def add_reader(  # type: ignore[override]  # as above
+        self, fd: Any, callback: Callable[..., object], *arguments: Any
+    ) -> None:
         self._readers[fd] = callback, arguments
 
     def remove_reader(self, fd: Any) -> bool:

@@ -6,31 +6,29 @@ the ledger in SQLite, the whole pipeline. The uploader may die at any moment and
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import logging
 import os
 import random
 import shutil
 import tempfile
-from collections import deque
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-
-from support.edges import Crash, NoLeaseEdge
-from support.sim_far_side import Carriage, FarSide, SteppedTransport
-from support.sim_life import Life, MortalLedger, Plan, WatchedEdge
-from support.sim_producers import MARKER, Handle, Producers, Record
-from support.sim_stage import Stage, StepLoop, stage_threads
 
 from s3_file_uploader.config import Rule, Settings
 from s3_file_uploader.lifecycle import State
 from s3_file_uploader.pipeline import Clock, Uploader
 from s3_file_uploader.source.edge import Edge
 from s3_file_uploader.source.hidden import is_hidden
+from support.edges import Crash, NoLeaseEdge
+from support.sim_far_side import Carriage, FarSide, SteppedTransport
+from support.sim_life import Life, MortalLedger, Plan, WatchedEdge
+from support.sim_producers import MARKER, Producers, Record
+from support.sim_stage import Stage, StepLoop, stage_threads
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Callable, Iterator
 
     from s3_file_uploader.transport.contract import Delivery, OpenFile
@@ -89,6 +87,10 @@ class _Time:
         self.monotonic += seconds
         self.wall += seconds
 
+    def jump(self, years: int) -> None:
+        """The clock is set. Not to before 1970: no kernel lets it."""
+        self.wall = max(0.0, self.wall + years * 31_557_600.0)
+
     def wall_ns(self) -> int:
         """Never the same twice, as a kernel's clock."""
         self._tick_ns += 1000
@@ -111,10 +113,10 @@ class World:
         self._vouchers: dict[str, int] = {}  # by key: the delivery that a removal relied on
         self._running: _Running | None = None
         self._snapshot: dict[str, bytes] = {}
-        self._random = random.Random(0)  # noqa: S311  # jitter and the order of steps
+        self._random = random.Random(0)  # jitter and the order of steps
         self._exit = ExitStack()
         self._folder = os.fsencode(tempfile.mkdtemp(prefix="model-folder-"))
-        memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108  # fsync costs nothing there
+        memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # fsync costs nothing there
         self._state = tempfile.mkdtemp(prefix="model-state-", dir=memory)
         self.producers = Producers(self._folder, lambda: self.time.elapsed, self.time.wall_ns)
         # A close tells that its file is finished only where nobody else has it open (and no lease can tell).
@@ -157,7 +159,7 @@ class World:
         ledger = MortalLedger.open(self._state, "model")
         assert isinstance(ledger, MortalLedger)
         ledger.life, ledger.committed = life, self._committed
-        loop = StepLoop(lambda: self.time.monotonic)
+        loop = StepLoop(lambda: self.time.monotonic)  # type: ignore[abstract]  # it does what is asked of it
         stage = Stage(loop)
         transport = SteppedTransport(
             *(self.far_side, loop, self._open_file, self._arrived, self._proven),
@@ -247,7 +249,7 @@ class World:
 
     def work(self, steps: int, seed: int) -> None:
         """Let whoever can take steps, in an order of the test's own."""
-        order = random.Random(seed)  # noqa: S311  # as above
+        order = random.Random(seed)  # as above
         for _ in range(steps):
             actors = self.start().stage.actors()
             if not actors:
@@ -277,6 +279,11 @@ class World:
             self._end_patience(wait)
             # A hair more than wanted: sums of fractions may fall short of a time by less than a tick.
             self.time.pass_by(wait + 1e-6)
+
+    def stall(self, seconds: float) -> None:
+        """Time passes, and nobody gets to run: a machine under load."""
+        self._end_patience(seconds)
+        self.time.pass_by(seconds)
 
     def _end_patience(self, seconds: float) -> None:
         """Where nothing shows who has a file open, a producer that pauses longer than that is not to be seen."""
@@ -432,8 +439,9 @@ class World:
                         self.producers.mark(name)
         self.check()
         newest = self._must_stay()
-        for seconds in (*[11.0] * 8, *[700.0, 11.0] * 20):
-            self.advance(seconds)
+        for stall_seconds in (*[0.0] * 8, *[700.0] * 20):
+            self.stall(stall_seconds)
+            self.advance(11.0)
             self.check()
             self._release_parked()
             if not self._what_is_left():

@@ -32,6 +32,7 @@ _PROGRAM = [sys.executable, "-m", "s3_file_uploader"]
 _PREFIX = "soak"
 _IGNORED = b".not-a-candidate"
 _SECONDS_BETWEEN_LOOKS = 0.3
+_FEWEST_KILLS = 4
 
 
 class Watcher:
@@ -226,7 +227,7 @@ class Soak:
         self.start_daemon()
         self.start_producers()
         dies_at = None
-        while not self._is_quiet():
+        while not self._is_quiet() or (self.kill and self.kills < _FEWEST_KILLS):
             self.assert_nothing_wrong()
             if self.kill and dies_at is None and self._has_started():
                 dies_at = time.monotonic() + self.random.uniform(0.0, 4.0)
@@ -235,6 +236,8 @@ class Soak:
                 self.start_daemon()
                 dies_at = None
             time.sleep(0.1)
+        while not self._has_started():  # before it has, a signal ends it as it ends any process
+            time.sleep(0.05)
         self.stop_daemon()
 
     def _has_started(self) -> bool:

@@ -93,6 +93,7 @@ def upload(
     ignore_lease_signal()
     allow_open_files()
     # What is loaded by now stays; and files come by thousands, with nothing in them that needs a collector.
+    gc.collect()
     gc.freeze()
     gc.set_threshold(_COLLECT_AFTER, 20, 50)
     open_transport = transports or opener(settings, conceal)

@@ -13,7 +13,6 @@ import secrets
 import sqlite3
 import time
 import zlib
-from importlib import resources
 from typing import TYPE_CHECKING
 
 from s3_file_uploader.errors import LedgerBusy, LedgerCorrupt, LedgerError, LedgerNewer, LedgerUnavailable
@@ -38,10 +37,15 @@ DATABASE = "ledger.db"
 # Of SQLite's messages, those of a disk or a neighbour rather than of a mistake of ours.
 _MAY_PASS = ("full", "disk I/O error", "readonly", "locked", "unable to open")
 _BITS_OF_FIRST_INTENT = 48  # of 63: whatever it is, no ledger comes to the end of the numbers
+_LOCK_TRIES = 10
+_SECONDS_BETWEEN_LOCK_TRIES = 0.02
 _CHECKED_BYTES = 64 * 1024 * 1024
 _SET_ASIDE_ADVICE = (
     "Stop the daemon and run `s3-file-uploader ledger set-aside`: the damaged ledger is kept beside the new one, "
     "and every file still on the disk is found again. What had been delivered and not yet removed is uploaded again."
+)
+_OWNER_ADVICE = (
+    "Run it as the user whose ledger it is (sudo -u …), or set StateDirectory to a folder of your own."
 )
 
 
@@ -53,15 +57,16 @@ class Lock:
         self._descriptor: int | None = None
 
     def take(self) -> None:
-        descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+            descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise _refused(self.path, error) from error
+        if not _is_locked(descriptor):
             os.close(descriptor)
             raise LedgerBusy(
                 f"{self.holder() or 'another process'} holds the ledger in {os.path.dirname(self.path)}",
                 advice="One daemon per ledger: stop the other one, or give this one a --name of its own.",
-            ) from None
+            )
         with contextlib.suppress(OSError):  # a full disk: the lock holds all the same, only nameless
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, f"process {os.getpid()}\n".encode(), 0)
@@ -74,21 +79,37 @@ class Lock:
         return ""
 
     def is_held(self) -> bool:
-        """Whether some process holds it now."""
-        with contextlib.suppress(FileNotFoundError):
+        """Whether some process holds it now; LedgerError where that cannot be told."""
+        try:
             descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            except OSError:
-                return True
-            finally:
-                os.close(descriptor)
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        except OSError as error:
+            raise _refused(self.path, error) from error
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError:
+            return True
+        finally:
+            os.close(descriptor)
         return False
 
     def release(self) -> None:
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
+
+
+def _is_locked(descriptor: int) -> bool:
+    """Tried a few times: `is_held` in another process takes the lock for the moment of its look."""
+    for _ in range(_LOCK_TRIES):
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            time.sleep(_SECONDS_BETWEEN_LOCK_TRIES)
+        else:
+            return True
+    return False
 
 
 class Reserve:
@@ -111,6 +132,10 @@ class Reserve:
         """Give the space to the ledger."""
         with contextlib.suppress(OSError):
             os.truncate(self._path, 0)
+
+
+def _refused(path: str, error: OSError) -> LedgerError:
+    return LedgerError(f"{path} cannot be used: {error.strerror}", advice=_OWNER_ADVICE)
 
 
 def make_folder(folder: str) -> None:
@@ -141,8 +166,14 @@ def open_writing(folder: str) -> sqlite3.Connection:
 def open_reading(folder: str) -> sqlite3.Connection | None:
     """The ledger for reading beside a running daemon, or None where there is none yet."""
     path = os.path.join(folder, DATABASE)
-    if not os.path.exists(path):
+    try:
+        os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
         return None
+    except OSError as error:
+        raise _refused(path, error) from error
+    if not os.access(path, os.R_OK | os.W_OK, effective_ids=True):  # a reader of a WAL writes beside it
+        raise LedgerError(f"{path} cannot be used: no right to read and write it", advice=_OWNER_ADVICE)
     with translated(path):
         connection = _connect(f"file:{_quoted(path)}?mode=rw")
         with _closed_unless_it_serves(connection):
@@ -197,7 +228,9 @@ def _is_sound(connection: sqlite3.Connection) -> bool:
 
 
 def _create(connection: sqlite3.Connection) -> None:
-    schema = resources.files(__package__).joinpath("schema.sql").read_text(encoding="utf-8")
+    # Not through importlib.resources: what that imports takes a megabyte for as long as we run.
+    with open(os.path.join(os.path.dirname(__file__), "schema.sql"), encoding="utf-8") as file:
+        schema = file.read()
     connection.executescript(
         f"BEGIN IMMEDIATE;\n{schema}\nPRAGMA application_id = {APPLICATION_ID};\n"
         f"PRAGMA user_version = {SCHEMA_VERSION};\nCOMMIT;"

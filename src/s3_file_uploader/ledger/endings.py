@@ -280,6 +280,10 @@ class Endings:
 
     # Pauses, for status.
 
+    def forget_pauses(self) -> None:
+        """At start: what paused an earlier run is found again, or is over."""
+        self._ledger.connection.execute("DELETE FROM pause")
+
     def note_pause(self, destination: str, reason: str | None) -> None:
         if reason is None:
             self._ledger.connection.execute("DELETE FROM pause WHERE destination = ?", (destination,))

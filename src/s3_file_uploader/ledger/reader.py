@@ -54,10 +54,17 @@ class Pause:
 
 
 def ledgers_below(state_directory: str) -> list[str]:
-    """The names of the ledgers that lie in a state directory."""
+    """The names of the ledgers that lie in a state directory, those of other users included."""
     with contextlib.suppress(OSError), os.scandir(state_directory) as entries:
-        return sorted(e.name for e in entries if os.path.lexists(os.path.join(e.path, DATABASE)))
+        return sorted(entry.name for entry in entries if _may_be_ledger(entry))
     return []
+
+
+def _may_be_ledger(folder: os.DirEntry[str]) -> bool:
+    """What cannot be looked into is named, so that whoever opens it is told why not."""
+    if os.path.lexists(os.path.join(folder.path, DATABASE)):
+        return True
+    return folder.is_dir() and not os.access(folder.path, os.X_OK, effective_ids=True)
 
 
 class Reader:

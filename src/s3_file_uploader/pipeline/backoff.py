@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["backoff_seconds"]
+__all__ = ["backoff_seconds", "is_worth_telling"]
 
 
 def backoff_seconds(
@@ -19,3 +19,8 @@ def backoff_seconds(
     """
     ceiling = min(longest_seconds, first_seconds * 2.0 ** min(max(failures - 1, 0), 60))
     return ceiling * random()
+
+
+def is_worth_telling(failures: int) -> bool:
+    """The 1st, 2nd, 4th, 8th … failure of the same file: what lasts is told ever more rarely, and never not at all."""
+    return failures & (failures - 1) == 0

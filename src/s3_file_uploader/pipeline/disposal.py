@@ -86,6 +86,7 @@ class Disposal:
     ) -> None:
         self._tag = ledger.tag
         self._plain_details: dict[int, dict[str, Any]] = {}  # by rule: of files without marker and archive
+        self._ledger = ledger
         self._endings = Endings(ledger, clock.wall)
         self._rules = {rule.id: rule for rule in rules}
         self._edge = edge
@@ -217,6 +218,7 @@ class Disposal:
             longest_seconds=_LONGEST_BUSY_SECONDS if is_busy or is_gone else _LONGEST_DELAY_SECONDS,
             random=lambda: 0.5 + self._random() / 2,
         )
+        self._ledger.remember_clock(self._clock.now())  # a crash must not make it wait longer
         self._endings.delay_removal(entry, reason=str(refusal), due_at=self._clock.now() + wait)
         return Disposed(
             entry, State.DELIVERED, str(refusal), refusal.advice, look_again=is_gone, is_busy=is_busy

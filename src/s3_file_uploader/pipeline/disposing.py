@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from s3_file_uploader.ledger import Entry, Queue
 from s3_file_uploader.lifecycle import State
 from s3_file_uploader.observe.log import log
+from s3_file_uploader.pipeline.backoff import is_worth_telling
 from s3_file_uploader.pipeline.disposal import Disposal, Disposed, Taken
 
 if TYPE_CHECKING:
@@ -156,7 +157,8 @@ class Disposing:
         elif disposed.is_busy:
             log.debug("held", rule=rule.name, path=entry.path, reason=disposed.reason)
         elif disposed.state is State.DELIVERED and not disposed.look_again:
-            log.error(
+            tell = log.error if is_worth_telling(entry.attempts + 1) else log.debug
+            tell(
                 "removal_failed",
                 rule=rule.name,
                 path=entry.path,

@@ -16,6 +16,7 @@ from s3_file_uploader.ledger import Endings, Entry, Sightings
 from s3_file_uploader.lifecycle import State
 from s3_file_uploader.model import Checkpoint, Receipt
 from s3_file_uploader.observe.log import log
+from s3_file_uploader.pipeline.backoff import is_worth_telling
 from s3_file_uploader.pipeline.gate import Gate, Verdict
 from s3_file_uploader.pipeline.sending import Claim, Ended, Sending
 from s3_file_uploader.source.claim import ClaimedSource, Folders
@@ -247,13 +248,15 @@ class Feed:
         elif one.verdict in (Verdict.RETRY, Verdict.SUSPECT) and one.retry_at is not None:
             self._context.progress.failures += 1
             # While the destination is paused the pause has been told, and this file was its probe.
-            tell = log.debug if self._context.gates[rule.destination].is_paused else log.warning
+            is_told = self._context.gates[rule.destination].is_paused
+            attempt = one.entry.attempts + 1
+            tell = log.warning if not is_told and is_worth_telling(attempt) else log.debug
             tell(
                 "retry",
                 rule=rule.name,
                 path=one.entry.path,
                 error=str(one.error),
-                attempt=one.entry.attempts + 1,
+                attempt=attempt,
                 wait_seconds=round(one.retry_at - self._context.clock.now(), 1),
             )
 

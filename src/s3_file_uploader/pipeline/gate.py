@@ -3,7 +3,8 @@
 An unreachable or misconfigured destination never burns a file's attempts: the gate closes, lets one
 real delivery through now and then as a probe, and opens at the first success. An access error that
 may concern one object makes that file a suspect: a delivery of another file, begun later, decides.
-If it succeeds, the suspect is guilty and parks; if it is denied too, the destination is at fault.
+If it succeeds, the suspect is guilty and parks; if it is denied too, the destination is at fault:
+it pauses, and once it takes files again all who were denied are tried anew.
 A transfer that broke concerns its file, unless nothing else comes back: when several files in a row
 broke and none got through, nobody answers behind an address that takes connections.
 
@@ -34,6 +35,8 @@ __all__ = ["Gate", "Verdict"]
 
 _BROKEN_FILES_MEAN_DESTINATION = 3  # different ones, with no success in between
 _MOST_BROKEN = 64  # remembered: each probe takes a file that has not been tried, as long as there are so many
+_MOST_SUSPECTS = 256  # each probe of a long pause adds one
+_MOST_EXCUSED = 10_000
 _SUCCESSES_PER_STEP = 8  # how many successes allow one more file in flight after a slow-down
 
 
@@ -65,6 +68,7 @@ class Gate:
     last_success_at: float | None = None
     suspects: dict[int, float] = field(default_factory=dict)  # file → when it was denied
     broken: set[int] = field(default_factory=set)  # files whose transfer broke since the last success
+    _excused: set[int] = field(default_factory=set)  # files that were suspects in a pause that is over
     _in_flight: dict[int, float] = field(default_factory=dict)  # file → when it began
     _slowed_at: float = float("-inf")
     _credit: int = 0
@@ -102,7 +106,10 @@ class Gate:
         """A receipt came. Returns the suspects that it convicts."""
         began = self._in_flight.pop(file, now)
         self.suspects.pop(file, None)
+        self._excused.discard(file)
         self.broken.clear()
+        if self.is_paused:
+            self._excuse()
         self.last_success_at = now
         self.failures = 0
         self.reason = self.advice = ""
@@ -145,9 +152,20 @@ class Gate:
         others = [denied_at for suspect, denied_at in self.suspects.items() if suspect != file]
         was_suspect = file in self.suspects
         self.suspects[file] = now
+        if len(self.suspects) > _MOST_SUSPECTS:
+            del self.suspects[next(iter(self.suspects))]
         if others or was_suspect or self.is_paused:
             self._close(error, began, now)
         return Verdict.SUSPECT
+
+    def _excuse(self) -> None:
+        """The whole destination had refused: whoever was denied meanwhile, for the first time, is tried anew."""
+        first_denials = self.suspects.keys() - self._excused
+        if len(self._excused) + len(first_denials) > _MOST_EXCUSED:
+            self._excused.clear()
+        self._excused |= first_denials
+        for file in first_denials:
+            del self.suspects[file]
 
     def _close(self, error: DeliveryError, began: float, now: float) -> None:
         if isinstance(error, Throttled) and now > self._slowed_at + 1.0:

@@ -62,6 +62,7 @@ class Sending:
         environment: Mapping[str, str],
         hostname: str,
     ) -> None:
+        self._ledger = ledger
         self._queue = Queue(ledger)
         self._endings = Endings(ledger, clock.wall)
         self._rules = {rule.id: rule for rule in rules}
@@ -119,6 +120,8 @@ class Sending:
 
     def judge(self, ended: Sequence[Ended]) -> list[Ended]:
         """Write down how deliveries ended without a receipt; returns them with what came of each."""
+        # Whoever waits for a time must not wait longer after a crash: the clock goes on from here.
+        self._ledger.remember_clock(self._clock.now())
         return [self._judge_one(one) for one in ended]
 
     def _judge_one(self, one: Ended) -> Ended:
@@ -163,7 +166,7 @@ class Sending:
         wait = backoff_seconds(
             failures,
             first_seconds=setting.retry_backoff_seconds * factor,
-            longest_seconds=setting.retry_backoff_max_seconds,
+            longest_seconds=setting.retry_backoff_max_seconds * factor,
             random=self._random,
         )
         return max(wait, error.retry_after_seconds)

@@ -80,6 +80,7 @@ class Settling:
     def __init__(
         self, ledger: Ledger, rules: Sequence[ActiveRule], clock: Clock, *, include_active: bool = False
     ) -> None:
+        self._ledger = ledger
         self._queue = Queue(ledger)
         self._endings = Endings(ledger, clock.wall)
         self._clock = clock
@@ -109,6 +110,8 @@ class Settling:
         now = self._clock.now()
         decisions = [self._decide_one(one.entry, one.newest, markers or {}, now) for one in waiting]
         self._queue.settle(decisions)
+        if any(decision.due_at is not None for decision in decisions):
+            self._ledger.remember_clock(now)  # a crash must not make anyone wait longer
         return decisions
 
     def _decide_one(self, entry: Entry, newest: Newest, markers: Markers, now: float) -> Settled:

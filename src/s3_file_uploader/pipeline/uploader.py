@@ -13,7 +13,7 @@ import random as randomness
 import socket
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from s3_file_uploader.ledger import Intent, Ledger, Queue, Sightings
+from s3_file_uploader.ledger import Endings, Intent, Ledger, Queue, Sightings
 from s3_file_uploader.observe.log import log
 from s3_file_uploader.pipeline.clock import Clock
 from s3_file_uploader.pipeline.context import Context
@@ -134,6 +134,7 @@ class Uploader:
             sightings = Sightings(ledger)
             for name in ledger.register_rules([rule.name for rule in settings.rules]):
                 sightings.drop_rule(name)
+            Endings(ledger).forget_pauses()
             rules = active_rules(settings, ledger.rule_ids)
             for rule in rules:
                 sightings.reselect(rule.id, rule.selected_by, rule.takes)
@@ -268,8 +269,8 @@ class Uploader:
             gate.probe_at = 0.0
         context.work.set()
         context.due_changed.set()
-        for path in paths or ():
-            log.info("released", path=path)
+        if count:
+            log.info("released", files=count)
         return count
 
     def rescan(self) -> None:

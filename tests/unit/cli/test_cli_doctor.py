@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -124,6 +125,23 @@ def test_missing_rights_are_named() -> None:
     assert [level for level, _, _ in keeping] == ["ok"]
 
 
+def test_a_folder_that_is_mounted_read_only_is_not_called_a_missing_right(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The system's two answers on such a mount; making one takes root."""
+    may = os.access
+    monkeypatch.setattr(os, "statvfs", lambda _: SimpleNamespace(f_flag=os.ST_RDONLY))
+    monkeypatch.setattr(
+        os, "access", lambda path, mode, **more: not mode & os.W_OK and may(path, mode, **more)
+    )
+
+    findings = [
+        finding.text for finding in examine_folders(rule(tmp_path / "*")) if finding.level is Level.FAIL
+    ]
+
+    assert findings == [f"{tmp_path} is mounted read-only"]
+
+
 def test_a_sound_ledger_a_damaged_one_and_none(tmp_path: Path) -> None:
     assert said(list(examine_ledger(str(tmp_path / "none"))), "ledger").text.endswith("will be made")
 
@@ -136,6 +154,39 @@ def test_a_sound_ledger_a_damaged_one_and_none(tmp_path: Path) -> None:
     (tmp_path / "sound" / DATABASE).write_bytes(b"damaged" * 1000)
     damaged = said(list(examine_ledger(ledger.folder)), "ledger")
     assert (damaged.level, "set-aside" in damaged.advice) == (Level.FAIL, True)
+
+
+@pytest.mark.parametrize(
+    ("scheme", "host", "said_of_it", "advice"),
+    [
+        ("https", "127.0.0.1", "does not speak TLS on that port", "http:// or another port"),
+        ("http", "nowhere.invalid", "the name nowhere.invalid cannot be resolved", "DNS"),
+    ],
+)
+def test_a_store_that_does_not_answer_is_told_as_uploads_would_tell_it(
+    monkeypatch: pytest.MonkeyPatch, scheme: str, host: str, said_of_it: str, advice: str
+) -> None:
+    from s3_file_uploader.cli.doctor.store import examine_store
+    from support.scripted_s3 import ScriptedS3
+
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "id")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    with ScriptedS3(lambda line: line.send(b"HTTP/1.0 400 Bad Request\r\n\r\n")) as store:
+        there = rule("/d/*", region="eu-test-1", endpoint_url=f"{scheme}://{host}:{store.port}")
+        [finding] = [one for one in examine_store(there, probe=False) if one.level is Level.FAIL]
+
+    assert said_of_it in finding.text
+    assert advice in (finding.advice or "")
+    assert finding.of_destination
+
+
+def test_a_certificate_bundle_that_cannot_be_used_is_no_fault_of_the_destination() -> None:
+    from s3_file_uploader.cli.doctor.store import examine_store
+
+    wrong = rule("/d/*", region="x", endpoint_url="https://127.0.0.1:1", ca_bundle="/nowhere.pem")
+    [finding] = examine_store(wrong, probe=False)
+
+    assert (finding.level, finding.of_destination) == (Level.FAIL, False)
 
 
 def test_each_disk_is_told_once(tmp_path: Path) -> None:

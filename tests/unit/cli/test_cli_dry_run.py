@@ -59,6 +59,15 @@ def test_it_tells_keys_and_reasons_and_changes_nothing(shell: Shell, state: Path
     assert not state.exists()
 
 
+def test_no_key_can_turn_the_writing_of_a_terminal_round(shell: Shell, state: Path, folder: Path) -> None:
+    (folder / "\u202egpj.csv").touch()
+
+    answer = shell("drain", folder, "s3://bucket/pre", "--dry-run", "--include-active")
+
+    assert "s3://bucket/pre/\\xe2\\x80\\xaegpj.csv" in answer.out
+    assert "\u202e" not in answer.out
+
+
 def test_include_active_sends_the_newest_too(shell: Shell, state: Path, folder: Path) -> None:
     write(folder, b"a.csv", 1)
 

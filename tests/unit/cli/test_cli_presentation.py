@@ -98,6 +98,40 @@ def test_a_drain_that_leaves_failures_names_them_and_exits_with_1(what: str) -> 
         assert lines[-1].startswith("Try: ")
 
 
+def test_one_reason_is_told_once_however_many_files_it_names() -> None:
+    removals = [(b"/data/%d" % number, f"/data/{number} cannot be removed: Read-only") for number in range(9)]
+    parked = [
+        (b"/d/%d" % number, f"PutObject s3://b/x: {number}/k: 403 KMS: no (request {number * 77})")
+        for number in range(9)
+    ]
+
+    lines = summary_lines(Summary(0, 0, 0, unremoved=removals, parked=parked), 1.0)
+
+    assert [line for line in lines if line.startswith("9 files")] == [
+        "9 files parked: 403 KMS: no",
+        "9 files delivered and not removed: cannot be removed: Read-only",
+    ]
+    assert len([line for line in lines if line.startswith("Try: ")]) == 2
+
+
+def test_reasons_beyond_the_first_few_are_counted() -> None:
+    parked = [(b"/data/%d" % number, f"reason {number}") for number in range(1000)]
+
+    lines = summary_lines(Summary(0, 0, 0, parked=parked), 1.0)
+
+    assert len(lines) < 20
+    assert "995 files more parked, for other reasons: `s3-file-uploader list` names each" in lines
+
+
+def test_a_failed_file_is_not_counted_as_waiting_once_more() -> None:
+    lines = summary_lines(Summary(0, 0, 0, failed=[(b"/a", "x")], waiting=2), 1.0)
+
+    assert lines[-1] == "1 file waiting: the next `drain` or `run` sends it"
+    assert not any(
+        "waiting" in line for line in summary_lines(Summary(0, 0, 0, failed=[(b"/a", "x")], waiting=1), 1.0)
+    )
+
+
 @pytest.mark.parametrize("error", [Unreachable("no connection"), Misconfigured("no such bucket")])
 def test_a_drain_whose_destination_takes_nothing_exits_with_3_and_says_what_to_try(
     error: Unreachable | Misconfigured,

@@ -64,6 +64,8 @@ def test_commands_that_only_ask_show_few_settings_and_take_all(shell: Shell, sta
         (["retry", "--all", "/a"], "--all"),
         (["run"], "PathName is missing"),
         (["run", "/data/*", "bucket"], "s3://bucket/prefix"),
+        (["run", "a.csv", "b.csv", "s3://bucket/prefix"], "must stand in quotes"),
+        (["drain", "/data/*", "s3://bucket/prefix", "--json"], "--json goes with --dry-run"),
     ],
 )
 def test_a_mistake_exits_with_2_says_what_and_what_to_try(
@@ -177,3 +179,43 @@ def test_any_name_can_be_printed_on_a_terminal_that_knows_ascii_only() -> None:
 
     assert (outcome.returncode, "Traceback" in outcome.stderr) == (0, False)
     assert "\\xfc" in outcome.stdout
+
+
+def test_advice_on_a_mistake_is_not_a_command_that_makes_the_same_mistake(shell: Shell, state: Path) -> None:
+    assert "run '/data/*.csv' s3://bucket/prefix" in shell("config", "show").err
+    assert (
+        "`s3-file-uploader config show`" not in shell("run", "/data/*", "s3://bucket", "--interval", "x").err
+    )
+
+
+def test_a_full_disk_below_the_output_is_no_bug() -> None:
+    with open("/dev/full", "w", encoding="ascii") as full:
+        outcome = subprocess.run(
+            [sys.executable, "-m", "s3_file_uploader", "config", "schema"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+
+    assert outcome.returncode == ExitCode.USAGE
+    assert outcome.stderr.startswith(
+        "s3-file-uploader: the output cannot be written: No space left on device"
+    )
+    assert "Try: " in outcome.stderr
+
+
+def test_no_file_gets_the_number_of_a_standard_stream_that_was_closed(tmp_path: Path) -> None:
+    """A stray message would be written into it."""
+    program = (
+        "import os, sys\n"
+        "for number in (0, 1, 2): os.close(number)\n"
+        "sys.stdout = sys.stderr = None\n"
+        "from s3_file_uploader.cli import main\n"
+        "code = main(['version'])\n"
+        "where = [os.readlink(f'/proc/self/fd/{number}') for number in (0, 1, 2)]\n"
+        f"open({str(tmp_path / 'said')!r}, 'w').write(f'{{code}} {{where}}')"
+    )
+    subprocess.run([sys.executable, "-c", program], check=False)
+
+    assert (tmp_path / "said").read_text(encoding="ascii") == f"0 {['/dev/null'] * 3}"

@@ -320,6 +320,29 @@ def test_retry_of_a_file_that_is_not_known_says_so(shell: Shell, full: Book) -> 
     assert f"not known: {full.path(b'nothing.csv')}" in answer.out
 
 
+def test_retry_of_a_file_that_only_waits_says_that_there_is_nothing_to_retry(
+    shell: Shell, full: Book
+) -> None:
+    answer = shell("retry", full.path(b"held.csv"))
+
+    assert answer.code == 0
+    assert answer.out.splitlines() == [
+        "0 files to be tried again when `run` or `drain` starts the next time",
+        f"settling, neither parked nor failing: {full.path(b'held.csv')} (`explain` says what it waits for)",
+    ]
+
+
+def test_what_a_killed_daemon_was_sending_is_not_called_on_its_way(shell: Shell, book: Book) -> None:
+    with book.open() as ledger:
+        queue = Queue(ledger)
+        Sightings(ledger).observe(1, [book.write(b"a")], now=1.0, settle_seconds=1.0)
+        queue.settle([Settled(one.entry, is_ready=True) for one in queue.waiting(9.0, 1 << 62, 9)])
+        queue.claim([(entry, "key") for entry in queue.peek(1, 9)])
+        assert "on their way now" in shell("status").out
+
+    assert "cut off: the next `run` or `drain` goes on with them" in shell("status").out
+
+
 def test_retry_does_not_disturb_whoever_holds_the_ledger(shell: Shell, full: Book) -> None:
     with full.open():
         answer = shell("retry", "--all")

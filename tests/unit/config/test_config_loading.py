@@ -330,7 +330,7 @@ def test_a_destination_without_a_prefix_means_the_root_of_the_bucket(tmp_path: P
         ("/nowhere/at-all", "s3://bbb", "/nowhere/at-all/ with a slash"),
         ("/data/*", "bbb/prefix", "s3://bucket/prefix"),
         ("/data/*", "s3://", "s3://bucket/prefix"),
-        ("/data/*", "s3:///x", "BucketName"),
+        ("/data/*", "s3:///x", "argument DST is 's3:///x'"),
         ("/data/*", "s3://Bad_Bucket", "argument DST: BucketName is 'Bad_Bucket'"),
     ],
 )

@@ -7,6 +7,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,6 +16,7 @@ from s3_file_uploader.errors import LedgerBusy, LedgerCorrupt, LedgerError, Ledg
 from s3_file_uploader.ledger import Endings, Ledger, Sightings
 from s3_file_uploader.ledger.database import Lock, open_reading, set_aside
 from s3_file_uploader.model import Candidate, Fingerprint
+from support.other_owner import OTHER_UID, owned_folder, run_as_folder_owner
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -144,3 +146,57 @@ def test_a_kill_in_a_transaction_loses_only_that_transaction(tmp_path: Path) -> 
     ledger = Ledger.open(str(tmp_path), "l")
     assert ledger.connection.execute("SELECT name FROM rule").fetchall() == [("committed",)]
     ledger.close()
+
+
+def test_a_look_at_the_lock_keeps_nobody_from_taking_it(tmp_path: Path) -> None:
+    """Who asks whether a daemon runs holds the lock, shared, for that moment."""
+    (tmp_path / "lock").touch()
+    ending = threading.Event()
+
+    def look() -> None:
+        lock = Lock(str(tmp_path))
+        while not ending.is_set():
+            lock.is_held()
+
+    looking = threading.Thread(target=look)
+    looking.start()
+    try:
+        for _ in range(300):
+            lock = Lock(str(tmp_path))
+            lock.take()
+            lock.release()
+    finally:
+        ending.set()
+        looking.join()
+
+
+_LOOKING = """
+there = os.fsdecode(os.path.join(folder, b"theirs"))
+said = []
+for mode in (0, 0o500):
+    os.chmod(there, mode)
+    for look in (lambda: Lock(there).take(), lambda: Lock(there).is_held(), lambda: open_reading(there)):
+        try:
+            said.append(str(look()))
+        except LedgerError as error:
+            said.append(f"{error} Try: {error.advice}")
+answer(said=said, names=ledgers_below(os.fsdecode(folder)))
+os.chmod(there, 0o700)
+"""
+
+
+def test_a_ledger_of_another_user_is_refused_with_what_to_try_and_never_taken_for_none() -> None:
+    with owned_folder() as folder:
+        (folder / "theirs").mkdir()
+        for name in ("lock", "ledger.db"):
+            (folder / "theirs" / name).touch()
+            (folder / "theirs" / name).chmod(0)
+        if os.geteuid() == 0:
+            os.chown(folder / "theirs", OTHER_UID, OTHER_UID)
+        answered = run_as_folder_owner(folder, _LOOKING)
+
+    assert answered["names"] == ["theirs"]
+    assert len(answered["said"]) == 6
+    for said in answered["said"]:
+        assert "cannot be used: " in said
+        assert "Try: Run it as the user whose ledger it is" in said

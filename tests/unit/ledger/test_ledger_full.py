@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import resource
 import sqlite3
 from pathlib import Path
 
 import pytest
 
-from s3_file_uploader.errors import LedgerUnavailable
+from s3_file_uploader.errors import LedgerBusy, LedgerUnavailable
 from s3_file_uploader.ledger import Ledger
+from s3_file_uploader.ledger.database import Lock
 from s3_file_uploader.pipeline.threads import LedgerThread
 
 
@@ -62,3 +64,18 @@ def test_a_stop_does_not_wait_for_a_full_disk(small_disk: Ledger) -> None:
         waiting.result()
     assert isinstance(small_disk.connection, sqlite3.Connection)
     small_disk.close()
+
+
+def test_a_lock_whose_holder_cannot_be_written_into_it_holds_all_the_same(tmp_path: Path) -> None:
+    """A limit of no bytes for any file stands in for a disk with none."""
+    lock, limits = Lock(str(tmp_path)), resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))
+    try:
+        lock.take()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+    assert (lock.is_held(), lock.holder()) == (True, "")
+    with pytest.raises(LedgerBusy, match="another process holds"):
+        Lock(str(tmp_path)).take()
+    lock.release()

@@ -169,3 +169,41 @@ def test_transfers_that_break_among_others_that_succeed_are_no_fault_of_the_dest
         one.begin(100 + file, 1.0)
         one.succeed(100 + file, 2.0)
     assert not one.is_paused
+
+
+def denied(one: Gate, file: int, now: float) -> None:
+    one.begin(file, now)
+    one.fail(file, AccessDenied("403"), now)
+
+
+def test_when_a_destination_that_denied_everyone_is_mended_nobody_is_convicted_for_it() -> None:
+    one = gate()
+    for file in range(6):
+        denied(one, file, float(file))
+    assert one.is_paused
+    one.begin(9, 100.0)
+    assert one.succeed(9, 101.0) == []
+    assert not one.suspects
+    one.begin(10, 102.0)
+    assert one.succeed(10, 103.0) == []
+
+
+def test_who_is_denied_again_after_the_pause_while_others_go_through_is_convicted() -> None:
+    one = gate()
+    for file in range(3):
+        denied(one, file, float(file))
+    one.begin(9, 100.0)
+    one.succeed(9, 101.0)
+    for file in range(3):
+        denied(one, file, 110.0)  # this pauses it once more
+    one.begin(10, 120.0)
+    assert one.succeed(10, 121.0) == [0, 1, 2]
+
+
+def test_a_pause_of_many_probes_remembers_the_last_few_hundred_only() -> None:
+    one = gate()
+    for file in range(1000):
+        denied(one, file, float(file))
+    assert len(one.unwanted) < 500
+    assert 999 in one.unwanted
+    assert 0 not in one.unwanted

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +16,6 @@ from s3_file_uploader.transport.fake import FakeTransport, Fault
 from support.pipelines import rule, running, settings, until
 
 if TYPE_CHECKING:
-    import os
     from pathlib import Path
 
     from s3_file_uploader.pipeline import Uploader
@@ -114,3 +115,29 @@ def test_a_transport_that_stops_every_delivery_is_not_asked_without_a_pause(
 
     one = rule(folder, active_file="none")
     asyncio.run(running(settings(state, one), FakeTransport(script=count), scenario))
+
+
+class _NothingCanBeRemoved(Edge):
+    tries = 0
+
+    def rename_noreplace(self, from_fd: int, old: bytes, to_fd: int, new: bytes) -> None:
+        self.tries += 1
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+
+def test_a_file_that_can_never_be_removed_is_told_of_ever_more_rarely(
+    folder: Path, state: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("s3_file_uploader.pipeline.disposal._FIRST_DELAY_SECONDS", 0.01)
+    monkeypatch.setattr("s3_file_uploader.pipeline.disposal._LONGEST_DELAY_SECONDS", 0.01)
+    (folder / "a").write_bytes(b"x")
+    edge, transport = _NothingCanBeRemoved(), FakeTransport()
+
+    async def scenario(uploader: Uploader) -> None:
+        await until(lambda: edge.tries >= 20, "twenty tries")
+
+    one = rule(folder, active_file="none")
+    with caplog.at_level("ERROR", logger="s3_file_uploader"):
+        asyncio.run(running(settings(state, one), transport, scenario, edge=edge))
+    assert 1 <= [record.msg for record in caplog.records].count("removal_failed") <= edge.tries.bit_length()
+    assert transport.puts == ["a"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import time
 from typing import TYPE_CHECKING, Any
@@ -10,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from s3_file_uploader.ledger import Intent, Ledger
-from s3_file_uploader.pipeline import upkeep
+from s3_file_uploader.ledger.reader import Reader
+from s3_file_uploader.pipeline import Clock, upkeep
 from s3_file_uploader.source.edge import Edge
-from s3_file_uploader.transport.fake import FakeTransport
+from s3_file_uploader.transport.fake import FakeTransport, Fault
 from support.pipelines import drain, rule, running, settings, until
 
 if TYPE_CHECKING:
@@ -135,3 +137,51 @@ def test_a_hidden_file_gets_its_name_back_once_its_disk_is_there(
         await until((folder / "a").exists, "its name")
 
     asyncio.run(running(settings(state, one), FakeTransport(), scenario))
+
+
+def test_a_pause_does_not_outlive_the_run_that_it_was_noted_in(folder: Path, state: Path) -> None:
+    made = settings(state, rule(folder, active_file="none"))
+    write(folder, "a")
+    asyncio.run(drain(made, FakeTransport(script=lambda _delivery: Fault.MISCONFIGURED)))
+    with Reader.open(str(state / "test")) as reader:  # type: ignore[union-attr]
+        assert reader.pauses()
+    asyncio.run(drain(made, FakeTransport()))
+    with Reader.open(str(state / "test")) as reader:  # type: ignore[union-attr]
+        assert not reader.pauses()
+
+
+def _longest_wait(state: Path) -> float:
+    """Seconds that the next daemon would wait for some file if this one were killed at this instant."""
+    with Reader.open(str(state / "test")) as reader:  # type: ignore[union-attr]
+        return max(entry.due_at or 0.0 for entry in reader.files()) - float(reader.meta("clock"))
+
+
+class _ReadOnly(Edge):
+    def rename_noreplace(self, from_fd: int, old: bytes, to_fd: int, new: bytes) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+
+@pytest.mark.parametrize("fault", [Fault.NONE, Fault.REFUSED])
+def test_a_crash_after_a_long_idle_time_does_not_make_anything_wait_that_long_again(
+    folder: Path, state: Path, fault: Fault
+) -> None:
+    write(folder, "a")
+    idle_seconds = 0.0
+    clock = Clock(monotonic=lambda: time.monotonic() + idle_seconds)
+
+    async def scenario(uploader: Uploader) -> None:
+        nonlocal idle_seconds
+
+        def attempts() -> int:
+            with Reader.open(str(state / "test")) as reader:  # type: ignore[union-attr]
+                return max((entry.attempts for entry in reader.files()), default=0)
+
+        await until(lambda: attempts() >= 1, "the first failure")
+        before, idle_seconds = attempts(), 30 * 86_400.0
+        await uploader.retry(None)
+        await until(lambda: attempts() > before, "one more, after a month")
+        assert _longest_wait(state) <= 3600.0
+
+    one = rule(folder, active_file="none", retry_backoff_seconds=3000.0, retry_backoff_max_seconds=3000.0)
+    transport = FakeTransport(script=lambda _delivery: fault)
+    asyncio.run(running(settings(state, one), transport, scenario, edge=_ReadOnly(), clock=clock))

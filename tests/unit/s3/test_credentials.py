@@ -279,7 +279,7 @@ def test_without_any_credentials_each_way_to_give_them_is_named(
     assert failure.code == "NoCredentials"
     for words in (
         "environment: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY not set",
-        "profile: neither ~/.aws/credentials nor ~/.aws/config exists",
+        "profile: no 'default': neither ~/.aws/credentials nor ~/.aws/config exists",
         "web identity: AWS_ROLE_ARN and AWS_WEB_IDENTITY_TOKEN_FILE not set",
         "container: AWS_CONTAINER_CREDENTIALS_FULL_URI not set",
         "instance metadata: off (AWS_EC2_METADATA_DISABLED)",
@@ -429,6 +429,13 @@ def test_what_each_provider_lacks_is_told_from_its_settings(tmp_path: Path) -> N
     assert "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE that cannot be read" in text
     assert "instance metadata: gave none" in text
     assert "THE-" not in text
+
+
+def test_what_somebody_has_set_up_is_told_first() -> None:
+    text = describe_chain({"AWS_CONTAINER_CREDENTIALS_FULL_URI": "http://localhost:1/x"}, "", "reason")
+
+    assert text.startswith("container: http://localhost:1/x gave none")
+    assert "; environment: " in text
 
 
 @pytest.mark.parametrize(

@@ -83,6 +83,8 @@ def _sample(rule: Rule) -> _Sample:
 def _rights(rule: Rule, area: str, folder: bytes) -> Finding:
     shown = printable(folder)
     removes = rule.after_upload != "keep"
+    if removes and os.statvfs(folder).f_flag & os.ST_RDONLY:  # first: it shows as a missing right, too
+        return fail(area, f"{shown} is mounted read-only", "Mount it writable, or set AfterUpload to keep.")
     wanted = os.R_OK | os.X_OK | (os.W_OK if removes else 0)
     if not os.access(folder, wanted, effective_ids=True):
         missing = [
@@ -96,8 +98,6 @@ def _rights(rule: Rule, area: str, folder: bytes) -> Finding:
             + (" (removing a file writes its folder)" if removes else ""),
             "Give the user that runs s3-file-uploader that right, or set AfterUpload to keep.",
         )
-    if removes and os.statvfs(folder).f_flag & os.ST_RDONLY:
-        return fail(area, f"{shown} is mounted read-only", "Mount it writable, or set AfterUpload to keep.")
     status = os.stat(folder)
     if removes and status.st_mode & stat.S_ISVTX and os.geteuid() not in (0, status.st_uid):
         return warn(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import resource
 import sqlite3
@@ -42,7 +43,8 @@ def examine_ledger(folder: str) -> Iterator[Finding]:
     except LedgerError as error:
         yield fail(area, str(error), error.advice)
     lock = Lock(folder)
-    yield ok("daemon", f"{lock.holder()} runs" if lock.is_held() else "none runs")
+    with contextlib.suppress(LedgerError):  # no right to look: said above
+        yield ok("daemon", f"{lock.holder()} runs" if lock.is_held() else "none runs")
 
 
 def _soundness(area: str, folder: str, reader: Reader) -> Finding:

@@ -178,7 +178,8 @@ def _no_answer(error: Exception, where: str, host: str) -> DeliveryError:
         return tls_fault(error, where)
     if isinstance(error, socket.gaierror):
         return unresolved(host, said(error))
-    return Unreachable(f"{where} does not answer: {said(error)}")
+    trouble = f" within {_ANSWER_SECONDS:g} s" if isinstance(error, TimeoutError) else f": {said(error)}"
+    return Unreachable(f"{where} does not answer{trouble}")
 
 
 def _clock(headers: Mapping[str, str]) -> Iterator[Finding]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
 __all__ = ["describe_chain", "is_remote"]
 
@@ -36,7 +36,7 @@ def describe_chain(environment: Mapping[str, str], profile: str, reason: str) ->
     Those that somebody has set up come first: one of them was meant.
     """
     if profile:
-        parts = [f"profile {profile!r}: {_profile(environment, profile)}"]
+        parts = [f"profile: {_profile(environment, profile)}"]
     else:
         named = environment.get("AWS_PROFILE") or "default"
         ways = [
@@ -46,9 +46,8 @@ def describe_chain(environment: Mapping[str, str], profile: str, reason: str) ->
             f"container: {_container(environment)}",
             f"instance metadata: {_instance(environment)}",
         ]
-        is_set_up = [_any(environment, names) for names in _SIGNS]
-        parts = [way for way, is_first in zip(ways, is_set_up, strict=True) if is_first]
-        parts += [way for way, is_first in zip(ways, is_set_up, strict=True) if not is_first]
+        is_last = [not any(map(environment.get, names)) for names in _SIGNS]
+        parts = [way for _, way in sorted(zip(is_last, ways, strict=True), key=lambda pair: pair[0])]
     return "; ".join(parts) + f" (last: {reason})"
 
 
@@ -60,10 +59,6 @@ _SIGNS = (
     (_FULL_URI, _RELATIVE_URI),
     (),
 )
-
-
-def _any(environment: Mapping[str, str], names: Iterable[str]) -> bool:
-    return any(environment.get(name) for name in names)
 
 
 def _variables(environment: Mapping[str, str]) -> str:
@@ -79,7 +74,7 @@ def _profile(environment: Mapping[str, str], profile: str) -> str:
     ]
     found = [name for name in files if os.path.exists(os.path.expanduser(name))]
     if not found:
-        return f"neither {files[0]} nor {files[1]} exists"
+        return f"no {profile!r}: neither {files[0]} nor {files[1]} exists"
     unreadable = [name for name in found if not os.access(os.path.expanduser(name), os.R_OK)]
     if unreadable:
         return f"{unreadable[0]} cannot be read by this user"
