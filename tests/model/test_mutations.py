@@ -8,7 +8,7 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from support.sim_machine import machine
 from support.sim_mutations import MUTATIONS, Mutation
-from support.sim_world import Variant, Violation, World
+from support.sim_world import Violation, World
 
 _SETTINGS = settings(
     max_examples=1000,  # most need fewer than twenty
@@ -49,7 +49,7 @@ def test_the_same_scenario_harms_nothing_while_the_check_is_there(mutation: Muta
 def _play_all(mutation: Mutation) -> None:
     assert mutation.scenario is not None
     for seed in range(20):
-        world = World(Variant())
+        world = World(mutation.variant)
         try:
             mutation.scenario(world, seed)
             world.finish()

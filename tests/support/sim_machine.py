@@ -29,7 +29,8 @@ _NAME: st.SearchStrategy[Any] = st.none()  # stands for the names of the focus
 _OPERATIONS: dict[str, tuple[st.SearchStrategy[Any], ...]] = {
     "write": (_NAME, _SIZE, st.booleans()),
     "open_quietly": (_NAME,),
-    "rewrite": (_NAME, st.booleans()),
+    "rewrite": (_NAME,),
+    "rewrite_and_restore": (_NAME,),
     "truncate": (_NAME,),
     "more": (_WHICH, _SIZE),
     "map_more": (_WHICH,),
@@ -42,10 +43,11 @@ _OPERATIONS: dict[str, tuple[st.SearchStrategy[Any], ...]] = {
     "mark": (_NAME,),
 }
 
-# Where no lease can be had, what leaves no trace in a file's times and no event cannot be seen by
+# A marker is compared with its file by their times, so there no producer puts times back. And
+# where no lease can be had, what leaves no trace in a file's times and no event cannot be seen by
 # anybody, nor can what puts a file's times back within the microseconds of a removal.
 _ONLY_WITH_LEASES = frozenset({"open_quietly", "map_more"})
-_NOT_IN_BETWEEN_WITHOUT = frozenset({"restore_times"})
+_RESTORING = frozenset({"restore_times", "rewrite_and_restore"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,18 +137,15 @@ class _Machine(RuleBasedStateMachine):
     def draw(self, data: st.DataObject, of: tuple[str, ...], *, in_between: bool) -> _Operation | None:
         """One of these operations, if one makes sense here, with its arguments."""
         variant = self.world.variant
-        excluded = {"restore_times"} if variant.marker else {"mark"}
+        excluded = _RESTORING if variant.marker else frozenset({"mark"})
         if not variant.leases:
-            excluded |= _ONLY_WITH_LEASES | (_NOT_IN_BETWEEN_WITHOUT if in_between else set())
+            excluded |= _ONLY_WITH_LEASES | (_RESTORING if in_between else frozenset())
         allowed = [name for name in of if name not in excluded]
         if not allowed:
             return None
         name = data.draw(st.sampled_from(allowed))
         names = st.sampled_from(self.focus.names)
-        arguments = tuple(data.draw(names if one is _NAME else one) for one in _OPERATIONS[name])
-        if name == "rewrite" and in_between and not variant.leases:
-            arguments = (arguments[0], False)
-        return name, arguments
+        return name, tuple(data.draw(names if one is _NAME else one) for one in _OPERATIONS[name])
 
     def perform(self, chosen: _Operation) -> None:
         name, arguments = chosen

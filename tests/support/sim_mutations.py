@@ -69,7 +69,8 @@ class Mutation:
     patches: tuple[tuple[Any, str, Any], ...]
     says: tuple[str, ...]
     focus: Focus | None = None
-    scenario: Callable[[World, int], None] | None = None  # of its own, and the seed for what is left open
+    scenario: Callable[[World, int], None] | None = None  # in a world, with a seed for what is left open
+    variant: Variant = Variant()  # noqa: RUF009  # of the scenario's world; it is frozen
 
     @contextmanager
     def in_force(self) -> Iterator[None]:
@@ -129,6 +130,17 @@ def _unequal_but_for_ctime(one: Fingerprint, other: object) -> bool:
 
 
 # -- scenarios
+
+
+def _becomes_the_newest(world: World, _seed: int) -> None:
+    """While a ready file waits for its destination, the one newer file goes away."""
+    world.far_side.faults.extend([Fault.UNREACHABLE] * 100)
+    world.producers.replace(b"a", 10)
+    world.advance(1.0)
+    world.producers.replace(b"b", 10)
+    world.advance(8.0)
+    world.producers.delete(b"b")
+    world.advance(6.0)
 
 
 def _changed_after_its_receipt(world: World, seed: int) -> None:
@@ -296,14 +308,8 @@ MUTATIONS = (
         "whether a file has become the newest is not asked again when it is claimed",
         ((settling.Settling, "second_look", _no_second_look),),
         _ACTIVE,
-        replace(
-            _ONE_FILE,
-            variants=(Variant(active_file="newest", watch=True),),
-            names=(b"a", b"b"),
-            operations=("replace", "delete"),
-            faults=(Fault.UNREACHABLE,),
-            seconds=(0.06, 6.0),
-        ),
+        scenario=_becomes_the_newest,
+        variant=Variant(active_file="newest"),
     ),
     Mutation(
         "a done marker is not waited for",
@@ -321,7 +327,7 @@ MUTATIONS = (
         "the time of a file's last change of any kind is not part of its identity",
         ((Fingerprint, "__eq__", _equal_but_for_ctime), (Fingerprint, "__ne__", _unequal_but_for_ctime)),
         _LOST,
-        replace(_ONE_FILE, in_between=("rewrite",), calls=("open_at",), skips=1),
+        replace(_ONE_FILE, in_between=("rewrite_and_restore",), calls=("open_at",), skips=1),
     ),
     Mutation(
         "a receipt for older content is taken for the new one's",
@@ -342,7 +348,7 @@ MUTATIONS = (
             (removal, "_doubt_before_hiding", _doubt_only_writers),
         ),
         _LOST,
-        replace(_ONE_FILE, in_between=("rewrite",), calls=("open_at",), skips=1),
+        replace(_ONE_FILE, in_between=("rewrite_and_restore",), calls=("open_at",), skips=1),
     ),
     Mutation(
         "a file is removed without asking whether somebody writes",

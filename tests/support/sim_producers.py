@@ -78,16 +78,22 @@ class Producers:
         """Open for writing, and write nothing yet."""
         self._open(name, _nothing, keep=True)
 
-    def rewrite(self, name: bytes, restore: bool) -> None:
-        """Other bytes of the same length; with `restore` the file's times are put back as well."""
+    def rewrite(self, name: bytes) -> None:
+        """Other bytes of the same length."""
+
+        def act(descriptor: int) -> None:
+            os.pwrite(descriptor, self._fresh(os.fstat(descriptor).st_size), 0)
+            self._date(descriptor)
+
+        self._open(name, act)
+
+    def rewrite_and_restore(self, name: bytes) -> None:
+        """The same, and the file's times are put back as they were."""
 
         def act(descriptor: int) -> None:
             before = os.fstat(descriptor)
             os.pwrite(descriptor, self._fresh(before.st_size), 0)
-            if restore:
-                os.utime(descriptor, ns=(before.st_atime_ns, before.st_mtime_ns))
-            else:
-                self._date(descriptor)
+            os.utime(descriptor, ns=(before.st_atime_ns, before.st_mtime_ns))
 
         self._open(name, act)
 

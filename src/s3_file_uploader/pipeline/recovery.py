@@ -39,6 +39,7 @@ class Recovery:
 
     def __init__(self, ledger: Ledger, writes: Writes, edge: Edge, disposal: Disposal, clock: Clock) -> None:
         self._tag = ledger.tag
+        self._ledger = ledger
         self._writes = writes
         self._endings = Endings(ledger, clock.wall)
         self._queue = Queue(ledger)
@@ -56,7 +57,7 @@ class Recovery:
         """Finish or undo the removals that were under way; those that must stay hidden are for a later call."""
         concluded: list[Disposed] = []
         for intent in self._writes.write(self._endings.intents).result():
-            if not select(intent):
+            if not select(intent) or self._writes.write(self._leave_to_adoption, intent).result():
                 continue
             try:
                 outcome = recovery.recover(self._edge, intent_of(intent, self._tag))
@@ -75,6 +76,18 @@ class Recovery:
             if disposed is not None:
                 concluded.append(disposed)
         return concluded
+
+    def _leave_to_adoption(self, intent: Intent) -> bool:
+        """Whether the name has been used again since: then the hidden file must never get it back.
+
+        Its content would be sent to the same key after the newer one's. Without its intent it is put
+        back under a name of its own (`adopt`).
+        """
+        is_superseded = intent.rule in self._ledger.rule_ids and self._endings.delivered_entry(intent) is None
+        if is_superseded:
+            self._endings.drop_intents([intent.id])
+            self.unfinished.discard(intent.id)
+        return is_superseded
 
     def _record(self, intent: Intent, outcome: Outcome) -> Disposed | None:
         entry = self._endings.delivered_entry(intent)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import sqlite3
 import subprocess
 import sys
-import threading
 from typing import TYPE_CHECKING
 
 import pytest
@@ -148,26 +148,20 @@ def test_a_kill_in_a_transaction_loses_only_that_transaction(tmp_path: Path) -> 
     ledger.close()
 
 
-def test_a_look_at_the_lock_keeps_nobody_from_taking_it(tmp_path: Path) -> None:
-    """Who asks whether a daemon runs holds the lock, shared, for that moment."""
-    (tmp_path / "lock").touch()
-    ending = threading.Event()
+def test_a_look_at_the_lock_keeps_nobody_from_taking_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who asks whether a daemon runs holds the lock, shared, for that moment: here until the first wait."""
+    look = os.open(tmp_path / "lock", os.O_RDWR | os.O_CREAT)
+    fcntl.flock(look, fcntl.LOCK_SH)
+    monkeypatch.setattr("time.sleep", lambda _: fcntl.flock(look, fcntl.LOCK_UN))
 
-    def look() -> None:
-        lock = Lock(str(tmp_path))
-        while not ending.is_set():
-            lock.is_held()
+    lock = Lock(str(tmp_path))
+    lock.take()
 
-    looking = threading.Thread(target=look)
-    looking.start()
-    try:
-        for _ in range(300):
-            lock = Lock(str(tmp_path))
-            lock.take()
-            lock.release()
-    finally:
-        ending.set()
-        looking.join()
+    assert lock.holder() == f"process {os.getpid()}"
+    lock.release()
+    os.close(look)
 
 
 _LOOKING = """
