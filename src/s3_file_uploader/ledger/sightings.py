@@ -93,6 +93,7 @@ class Sightings:
             row = known.get(candidate.name)
             if row is None:
                 new.append(_new_row(rule, folder, candidate, now, due_at))
+                result.new_bytes += candidate.fingerprint.size
             else:
                 result.seen_ids.append(row[0])
                 self._compare(row, candidate, now, due_at, result)
@@ -100,7 +101,6 @@ class Sightings:
             self._hasten_newest(folder, now)
         execute_rows(self._ledger.connection, _INSERT, new)
         result.new += len(new)
-        result.new_bytes += sum(row[5] for row in new)
 
     def _known(self, folder: int, group: list[Candidate]) -> dict[bytes, tuple[Any, ...]]:
         execute = self._ledger.connection.execute

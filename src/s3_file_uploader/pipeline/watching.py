@@ -73,6 +73,11 @@ class Watching:
         if self._rests_until is not None:
             asyncio.get_running_loop().call_at(self._rests_until, self._scan_wanted.set)
 
+    @property
+    def has_pending(self) -> bool:
+        """Whether some path is still to be looked at."""
+        return bool(self._pending)
+
     def close(self) -> None:
         if self._watcher is not None:
             asyncio.get_running_loop().remove_reader(self._watcher.fileno())

@@ -70,6 +70,13 @@ def book(tmp_path: Path) -> Iterator[Book]:
     book.ledger.close()
 
 
+def test_what_is_to_be_sent_is_counted_in_bytes(book: Book) -> None:
+    assert book.see(candidate(b"a", size=700), candidate(b"b", size=50)).new_bytes == 750
+    assert book.see(candidate(b"a", size=700), candidate(b"b", size=60, mtime=6)).new_bytes == 10
+    book.deliver(b"c")
+    assert book.see(candidate(b"c", size=30, mtime=7)).new_bytes == 30
+
+
 def test_a_new_file_settles_before_anything_else(book: Book) -> None:
     assert book.see(candidate(b"a")).new == 1
     assert book.row(b"a").state is State.SETTLING

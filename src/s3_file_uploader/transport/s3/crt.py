@@ -8,6 +8,7 @@ alive would hand out what it has cached even after the store called it expired.
 from __future__ import annotations
 
 import base64
+import time
 from concurrent.futures import TimeoutError as FutureTimeout
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -63,12 +64,24 @@ def fetch_credentials(profile: str, timeout_seconds: float) -> tuple[str, str, s
     """
     group = EventLoopGroup(1)
     bootstrap = ClientBootstrap(group, DefaultHostResolver(group, 1))
-    try:
-        found = _chain(profile, bootstrap).get_credentials().result(timeout_seconds)
-    except FutureTimeout:
-        raise ChainError(f"no answer within {timeout_seconds:g} s") from None
-    except AwsCrtError as error:
-        raise ChainError(f"{error.name}: {error.message}") from None
+    until = time.monotonic() + timeout_seconds
+    trouble = ""
+    reasons: list[str] = []
+    for make in _makers(profile, bootstrap):
+        try:
+            found = make().get_credentials().result(max(0.0, until - time.monotonic()))
+        except FutureTimeout:
+            raise ChainError(f"no answer within {timeout_seconds:g} s") from None
+        except AwsCrtError as error:
+            trouble = f"{error.name}: {error.message}"
+        except RuntimeError as error:  # no such file, profile or key
+            reasons.append(str(error))
+        else:
+            return _told(found)
+    raise ChainError(trouble or "; ".join(dict.fromkeys(reasons)))
+
+
+def _told(found: Any) -> tuple[str, str, str | None, float | None]:
     expiry = found.expiration
     return (
         found.access_key_id,
@@ -78,32 +91,22 @@ def fetch_credentials(profile: str, timeout_seconds: float) -> tuple[str, str, s
     )
 
 
-def _chain(profile: str, bootstrap: Any) -> Any:
+def _makers(profile: str, bootstrap: Any) -> list[Callable[[], Any]]:
     """Awscrt's default chain, with the `credential_process` of a profile, which it leaves out.
 
-    Environment and profile stand before it a second time so that a process does not overtake them.
+    Environment and profile stand before it a second time so that a process does not overtake them. Each
+    is made only when those before it had nothing: the default chain reads all the certificates of the
+    system, and takes two megabytes from then on.
     """
     new = AwsCredentialsProvider
-    makers: list[Callable[[], Any]]
     if profile:
-        makers = [
+        return [
             lambda: new.new_profile(bootstrap, profile_name=profile),
             lambda: new.new_process(profile),
         ]
-    else:
-        makers = [
-            new.new_environment,
-            lambda: new.new_profile(bootstrap),
-            new.new_process,
-            lambda: new.new_default_chain(bootstrap),
-        ]
-    providers = []
-    reasons = []
-    for make in makers:
-        try:
-            providers.append(make())
-        except RuntimeError as error:
-            reasons.append(str(error))
-    if not providers:
-        raise ChainError("; ".join(dict.fromkeys(reasons)))
-    return new.new_chain(providers)
+    return [
+        new.new_environment,
+        lambda: new.new_profile(bootstrap),
+        new.new_process,
+        lambda: new.new_default_chain(bootstrap),
+    ]
