@@ -338,7 +338,7 @@ MUTATIONS = (
     Mutation(
         "a file that was replaced is sent while its older content still is",
         ((feed.Feed, "__init__", _feed_that_forgets),),
-        ("an older delivery overwrote what was removed",),
+        ("older content overwrote what was removed",),
         scenario=_replaced_while_it_is_sent,
     ),
     Mutation(

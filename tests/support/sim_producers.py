@@ -59,6 +59,7 @@ class Producers:
         self._now = now
         self._wall_ns = wall_ns
         self.records: dict[int, Record] = {}
+        self.owners: dict[str, Record] = {}  # by name: the file that a producer gave it to last
         self.handles: list[Handle] = []
         self._written = 0
         self.takes_turns = False  # only one producer at a time has a file open
@@ -131,8 +132,7 @@ class Producers:
         if record is None or record is replaced:
             return
         os.rename(self._path(name), self._path(to))
-        record.keys.add(to.decode())
-        record.changed_at = self._now()
+        self._give(to, record)
         self._forget_if_gone(replaced)
 
     def link(self, name: bytes, to: bytes) -> None:
@@ -140,8 +140,7 @@ class Producers:
         record = self._record(name)
         if record is not None and self._record(to) is None:
             os.link(self._path(name), self._path(to))
-            record.keys.add(to.decode())
-            record.changed_at = self._now()
+            self._give(to, record)
 
     def delete(self, name: bytes) -> None:
         record = self._record(name)
@@ -165,6 +164,11 @@ class Producers:
         record.done.append(record.content)
 
     # How.
+
+    def _give(self, name: bytes, record: Record) -> None:
+        record.keys.add(name.decode())
+        record.changed_at = self._now()
+        self.owners[name.decode()] = record
 
     def _path(self, name: bytes) -> bytes:
         return os.path.join(self.folder, name)
@@ -223,7 +227,8 @@ class Producers:
         descriptor = os.open(self._path(name), _RDWR | os.O_CREAT | os.O_EXCL, 0o644)
         inode = os.fstat(descriptor).st_ino
         assert inode not in self.records, "two files with one inode: the test has lost track"
-        record = self.records[inode] = Record(inode, {name.decode()}, self._now(), writers=1)
+        record = self.records[inode] = Record(inode, set(), self._now(), writers=1)
+        self._give(name, record)
         handle = Handle(record, descriptor, self._now(), is_closing=not keep)
         self.handles.append(handle)
         self._change(handle, act)

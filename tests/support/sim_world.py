@@ -110,6 +110,7 @@ class World:
         self.left_by_next_death: LedgerAfter = PROCESS_DIED
         self._inner = inner or (Edge() if variant.leases else NoLeaseEdge())
         self._ledger_was_lost = False
+        self._removed: list[Record] = []
         self._vouchers: dict[str, int] = {}  # by key: the delivery that a removal relied on
         self._running: _Running | None = None
         self._snapshot: dict[str, bytes] = {}
@@ -374,6 +375,7 @@ class World:
             os.close(descriptor)
 
     def _judge_removal(self, record: Record, content: bytes) -> None:
+        self._removed.append(record)
         if record.writers:
             self.violations.append(f"{sorted(record.keys)} was removed while a producer had it open")
         for key in record.keys:
@@ -384,12 +386,14 @@ class World:
         self.violations.append(f"{sorted(record.keys)} was removed and its content was never acknowledged")
 
     def _judge_naming(self, from_fd: int, old: bytes, _to_fd: int, new: bytes) -> None:
-        """A file gets its own name back, unless the ledger that knew it was lost."""
+        """A file gets its own name back, unless a newer file had that name, or its ledger was lost."""
         with contextlib.suppress(FileNotFoundError):
             record = self.producers.records.get(os.lstat(os.path.join(self._folder, old)).st_ino)
             if record is None or is_hidden(new):
                 return
-            if new.decode() not in record.keys and not self._ledger_was_lost:
+            owners = self.producers.owners
+            is_superseded = all(owners.get(key) is not record for key in record.keys)
+            if new.decode() not in record.keys and not (is_superseded or self._ledger_was_lost):
                 self.violations.append(f"{sorted(record.keys)} was renamed {new!r} though a ledger knew it")
             record.keys.add(new.decode())
 
@@ -408,8 +412,13 @@ class World:
         return opened
 
     def _arrived(self, carriage: Carriage) -> None:
-        if carriage.number < self._vouchers.get(carriage.delivery.key, 0):
-            self.violations.append(f"{carriage.delivery.key}: an older delivery overwrote what was removed")
+        assert carriage.opened is not None
+        key = carriage.delivery.key
+        record = self.producers.records.get(os.fstat(carriage.opened.fileno()).st_ino)
+        owner = self.producers.owners.get(key)
+        is_superseded = record is not None and owner not in (None, record)
+        if carriage.number < self._vouchers.get(key, 0) or (is_superseded and owner in self._removed):
+            self.violations.append(f"{key}: older content overwrote what was removed")
 
     def _proven(self, carriage: Carriage) -> None:
         assert carriage.opened is not None

@@ -159,6 +159,7 @@ def open_writing(folder: str) -> sqlite3.Connection:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA journal_size_limit = 4194304")
             connection.execute("PRAGMA temp_store = MEMORY")
+            connection.execute("PRAGMA cache_size = -1024")  # KiB
             connection.execute("PRAGMA foreign_keys = OFF")
         return connection
 

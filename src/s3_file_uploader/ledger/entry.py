@@ -61,16 +61,18 @@ ENTRY_COLUMNS = (
 )
 _STATES = {state.value: state for state in State}
 _EVIDENCE = {evidence.value: evidence for evidence in Evidence}
+_new = tuple.__new__  # a third of the time of NamedTuple's own `_make`
 
 
 def entry_of(row: tuple[Any, ...]) -> Entry:
     # A file is read a few times on its way: made in one go, from slices.
-    return Entry._make(
+    return _new(
+        Entry,
         (
             *row[:5],
             _STATES[row[5]],
             row[6],
-            Fingerprint._make(row[7:12]),
+            _new(Fingerprint, row[7:12]),
             row[12] == 1,
             _EVIDENCE[row[13]],
             *row[14:],

@@ -33,6 +33,7 @@ class Ledger:
         self.tag = tag
         self._lock = lock
         self.reserve = Reserve(folder)
+        self._is_durable: bool | None = None  # what the connection was told last
         self._folder_ids: dict[tuple[int, bytes], int] = {}
         self.rule_ids: dict[str, int] = {}
 
@@ -61,7 +62,9 @@ class Ledger:
         """All or nothing. `durable`: on the disk before this returns, also when the power fails then."""
         connection = self.connection
         with translated(self.folder):
-            connection.execute("PRAGMA synchronous = FULL" if durable else "PRAGMA synchronous = NORMAL")
+            if durable is not self._is_durable:
+                connection.execute("PRAGMA synchronous = FULL" if durable else "PRAGMA synchronous = NORMAL")
+                self._is_durable = durable
             connection.execute("BEGIN IMMEDIATE")
             try:
                 yield

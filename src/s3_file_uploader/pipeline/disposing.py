@@ -6,6 +6,7 @@ the slower the disk's fsync, the more files share it. A few batches are under wa
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 from s3_file_uploader.ledger import Entry, Queue
@@ -26,6 +27,9 @@ __all__ = ["Disposing"]
 
 _MOST_AT_ONCE = 2  # batches under way: one may wait for the ledger's fsync while the other unlinks
 _LARGEST_BATCH = 256
+_WORTHWHILE_BATCH = 64  # a batch costs two transactions, one of them with an fsync
+_GATHER_SECONDS = 0.03
+_GONE = frozenset({State.REMOVED, State.RETAINED})
 
 
 class Disposing:
@@ -45,6 +49,7 @@ class Disposing:
         self._waiting: dict[int, list[Taken]] = {}
         self._counts = {rule.id: 0 for rule in context.rules}
         self._under_way = {rule.id: 0 for rule in context.rules}
+        self._gathering: set[int] = set()  # rules whose next batch is about to start
         self._busy: set[int] = set()  # rows in the hands of a batch
         self.left_hidden: set[int] = set()  # intents of files that could not get their name back
 
@@ -79,7 +84,20 @@ class Disposing:
             self._busy.add(one.entry.id)
             self._counts[one.entry.rule] += 1
         for rule in list(self._waiting):
+            self._start_soon(rule)
+
+    def _start_soon(self, rule: int) -> None:
+        """At once where it is worth it or nobody else comes, else after a moment in which others may come."""
+        waiting = len(self._waiting.get(rule, ()))
+        if waiting >= _WORTHWHILE_BATCH or self._context.is_stopping:
             self._start(rule)
+        elif waiting and rule not in self._gathering:
+            self._gathering.add(rule)
+            asyncio.get_running_loop().call_later(_GATHER_SECONDS, self._start_gathered, rule)
+
+    def _start_gathered(self, rule: int) -> None:
+        self._gathering.discard(rule)
+        self._start(rule)
 
     def _start(self, rule: int) -> None:
         while self._under_way[rule] < _MOST_AT_ONCE and self._waiting.get(rule):
@@ -89,17 +107,20 @@ class Disposing:
             self._context.background(self._dispose(rule, batch))
 
     async def _dispose(self, rule: int, batch: list[Taken]) -> None:
+        are_gone = False
         try:
-            await self._steps(rule, batch)
+            are_gone = await self._steps(rule, batch)
         finally:
             self._under_way[rule] -= 1
             self._counts[rule] -= len(batch)
             self._busy.difference_update(one.entry.id for one in batch)
-            self._start(rule)
+            self._start_soon(rule)
             self._context.work.set()
-            self._context.due_changed.set()
+            if not are_gone:
+                self._context.due_changed.set()
 
-    async def _steps(self, rule: int, batch: list[Taken]) -> None:
+    async def _steps(self, rule: int, batch: list[Taken]) -> bool:
+        """Whether all that was committed has left for good, so that nobody waits for anything."""
         worker, writer = self._workers[rule], self._context.writer
         prepared = await worker.call(self._disposal.prepare, batch)
         committed: list[Taken] = []
@@ -117,10 +138,12 @@ class Disposing:
             if one.receipt is not None:
                 self._tell_delivery(one)
         finished = await worker.call(self._disposal.finish, committed)
-        for disposed in await writer.awaited(self._disposal.record, finished):
+        ended = await writer.awaited(self._disposal.record, finished)
+        for disposed in ended:
             if disposed.left_hidden is not None:
                 self.left_hidden.add(disposed.left_hidden)
             self.tell(disposed)
+        return len(ended) == len(batch) and all(disposed.state in _GONE for disposed in ended)
 
     @staticmethod
     def _abandon(dropped: Sequence[Taken]) -> None:

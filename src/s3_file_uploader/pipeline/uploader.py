@@ -107,7 +107,9 @@ class Uploader:
             hostname=socket.gethostname(),
         )
         feed = Feed(context, sending, disposing, transports, self._look_again)
-        recovery = Recovery(self._ledger, context.writer, context.rules, self._edge, disposal, self._clock)
+        recovery = Recovery(
+            self._ledger, context.writer, context.rules, self._edge, disposal, clock=self._clock
+        )
         self._watchings = [Watching(context, rule, looking[rule.id], recovery) for rule in context.rules]
         log.info("started", files=None, rule=", ".join(rule.name for rule in context.rules))
         try:
