@@ -22,10 +22,19 @@ if TYPE_CHECKING:
 __all__ = ["CONTENDERS", "OURS", "Contender", "Work"]
 
 OURS = "s3-file-uploader"
-_RCLONE = (
-    "--s3-no-check-bucket --s3-no-head --no-traverse --no-check-dest --s3-disable-checksum --ignore-checksum"
-    " --s3-use-unsigned-payload=true --multi-thread-streams=0 --buffer-size=0 --stats=0 --log-level=ERROR"
-).split()
+_RCLONE = [
+    "--s3-no-check-bucket",
+    "--s3-no-head",
+    "--no-traverse",
+    "--no-check-dest",
+    "--s3-disable-checksum",
+    "--ignore-checksum",
+    "--s3-use-unsigned-payload=true",
+    "--multi-thread-streams=0",
+    "--buffer-size=0",
+    "--stats=0",
+    "--log-level=ERROR",
+]
 
 
 @dataclass(frozen=True, slots=True)

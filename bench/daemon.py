@@ -55,11 +55,17 @@ def main() -> None:
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--only", action="append", choices=list(_PARTS))
     parser.add_argument("--files", type=int, default=300_000, help="the length of the backlog")
-    parser.add_argument("--ours", default=os.path.dirname(sys.executable), help="the folder of s3-file-uploader")
-    parser.add_argument("--folder", default="/dev/shm" if os.path.isdir("/dev/shm") else tempfile.gettempdir())
+    parser.add_argument(
+        "--ours", default=os.path.dirname(sys.executable), help="the folder of s3-file-uploader"
+    )
+    parser.add_argument(
+        "--folder", default="/dev/shm" if os.path.isdir("/dev/shm") else tempfile.gettempdir()
+    )
     return parser.parse_args()
 
 
@@ -108,7 +114,9 @@ def _idle(_options: argparse.Namespace, work: Work) -> list[str]:
         used = cpu_seconds_of(running.process.pid) - before
         memory = peak_of(running.process.pid)
     share = used / _IDLE_SECONDS
-    return [f"idle on an empty folder: {share:.3%} of a core (the kernel counts in 10 ms), {memory / 1e6:.1f} MB"]
+    return [
+        f"idle on an empty folder: {share:.3%} of a core (the kernel counts in 10 ms), {memory / 1e6:.1f} MB"
+    ]
 
 
 def _backlog(options: argparse.Namespace, work: Work) -> list[str]:
@@ -133,9 +141,11 @@ def _rows(state_folder: str) -> int:
     for ledger in os.listdir(state_folder):
         path = os.path.join(state_folder, ledger, "ledger.db")
         if os.path.exists(path):
-            with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
-                with contextlib.suppress(sqlite3.OperationalError):
-                    return int(connection.execute("SELECT coalesce(max(id), 0) FROM file").fetchone()[0])
+            with (
+                contextlib.suppress(sqlite3.OperationalError),
+                contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection,
+            ):
+                return int(connection.execute("SELECT coalesce(max(id), 0) FROM file").fetchone()[0])
     return 0
 
 
@@ -153,7 +163,9 @@ def _latency(_options: argparse.Namespace, work: Work) -> list[str]:
             while os.path.exists(path):
                 time.sleep(_LOOK_SECONDS)
             beyond.append(time.monotonic() - closed - 1.0)
-    return [f"from a file's last close until it is proven and gone: {max(beyond):.2f} s beyond SettleTime (worst of 5)"]
+    return [
+        f"from a file's last close until it is proven and gone: {max(beyond):.2f} s beyond SettleTime (worst of 5)"
+    ]
 
 
 @contextlib.contextmanager

@@ -22,7 +22,7 @@ class Scenario:
 
     @property
     def title(self) -> str:
-        return f"{self.files:_} × {_amount(self.size_bytes)}".replace("_", " ")
+        return f"{self.files:_} × {_amount(self.size_bytes)}".replace("_", " ")  # noqa: RUF001  # the sign of times
 
     @property
     def unit_is_files(self) -> bool:
@@ -46,8 +46,7 @@ class Scenario:
         for number in range(self.files):
             with open(os.path.join(folder, f"measurement-{number:06d}.csv"), "wb") as file:
                 file.write(number.to_bytes(8, "big")[: self.size_bytes] + start[8:])
-                for _ in range(self.size_bytes // _STEP_BYTES - 1):
-                    file.write(start)
+                file.writelines(start for _ in range(self.size_bytes // _STEP_BYTES - 1))
 
 
 def _amount(size_bytes: int) -> str:
