@@ -330,15 +330,9 @@ MUTATIONS = (
         replace(_ONE_FILE, in_between=("rewrite_and_restore",), calls=("open_at",), skips=1),
     ),
     Mutation(
-        "a receipt for older content is taken for the new one's",
-        ((Endings, "prove", _prove_anything),),
-        _LOST,
-        scenario=_changed_after_its_receipt,
-    ),
-    Mutation(
         "a file that was replaced is sent while its older content still is",
         ((feed.Feed, "__init__", _feed_that_forgets),),
-        ("older content overwrote what was removed",),
+        ("older content overwrote what was removed", *_LOST),
         scenario=_replaced_while_it_is_sent,
     ),
     Mutation(

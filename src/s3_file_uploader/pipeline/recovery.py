@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from s3_file_uploader.errors import RemovalFailed
@@ -10,7 +9,7 @@ from s3_file_uploader.ledger import Endings, Intent, Ledger, Queue
 from s3_file_uploader.model import Fingerprint
 from s3_file_uploader.observe.log import log
 from s3_file_uploader.pipeline.targets import intent_of
-from s3_file_uploader.source import recovery, removal
+from s3_file_uploader.source import recovery
 from s3_file_uploader.source.hidden import hidden_name
 from s3_file_uploader.source.removal import Conclusion, Outcome, Target
 
@@ -38,19 +37,8 @@ _UNKNOWN = Fingerprint(0, 0, 0, 0, 0)
 class Recovery:
     """Blocks on disk and ledger; call it in a thread."""
 
-    def __init__(
-        self,
-        ledger: Ledger,
-        writes: Writes,
-        rules: Sequence[ActiveRule],
-        edge: Edge,
-        disposal: Disposal,
-        *,
-        clock: Clock,
-    ) -> None:
+    def __init__(self, ledger: Ledger, writes: Writes, edge: Edge, disposal: Disposal, clock: Clock) -> None:
         self._tag = ledger.tag
-        self._rules = {rule.name: rule for rule in rules}
-        self._put_back: list[tuple[ActiveRule, bytes, bytes]] = []
         self._writes = writes
         self._endings = Endings(ledger, clock.wall)
         self._queue = Queue(ledger)
@@ -70,9 +58,8 @@ class Recovery:
         for intent in self._writes.write(self._endings.intents).result():
             if not select(intent):
                 continue
-            rule = self._superseded(intent)
             try:
-                outcome = recovery.recover(self._edge, self._whole(intent, rule))
+                outcome = recovery.recover(self._edge, intent_of(intent, self._tag))
             except RemovalFailed as refusal:  # its folder cannot be looked at now: tried again later
                 if intent.id not in self.unfinished:
                     log.warning(
@@ -84,33 +71,10 @@ class Recovery:
                 self.unfinished.add(intent.id)  # also one whose name was used again for other content
             else:
                 self.unfinished.discard(intent.id)
-            if rule is not None and outcome.conclusion is Conclusion.UNDONE:
-                name, _ = _recovered_name(rule, intent.folder, hidden_name(self._tag, intent.id))
-                self._put_back.append((rule, intent.folder, name))
             disposed = self._writes.write(self._record, intent, outcome).result()
             if disposed is not None:
                 concluded.append(disposed)
         return concluded
-
-    def _superseded(self, intent: Intent) -> ActiveRule | None:
-        """The rule of a removal whose name has been used again since, or None."""
-        rule = self._rules.get(intent.rule)
-        if rule is None or self._writes.write(self._endings.delivered_entry, intent).result() is not None:
-            return None
-        return rule
-
-    def _whole(self, intent: Intent, superseded_in: ActiveRule | None) -> removal.Intent:
-        """What is to be concluded. Superseded content must never get its name back.
-
-        It would be sent to the same key after the newer content: if it has to be put back at all, then
-        under a name of its own.
-        """
-        whole = intent_of(intent, self._tag)
-        if superseded_in is None:
-            return whole
-        name, marker = _recovered_name(superseded_in, intent.folder, whole.hidden)
-        target = replace(whole.target, name=name, marker=None if whole.target.marker is None else marker)
-        return replace(whole, target=target)
 
     def _record(self, intent: Intent, outcome: Outcome) -> Disposed | None:
         entry = self._endings.delivered_entry(intent)
@@ -119,11 +83,6 @@ class Recovery:
         if outcome.conclusion is not Conclusion.LEFT_HIDDEN:
             self._endings.drop_intents([intent.id])
         return None
-
-    def take_put_back(self) -> list[tuple[ActiveRule, bytes, bytes]]:
-        """Superseded files that got a name of their own since the last call, to be looked at."""
-        put_back, self._put_back = self._put_back, []
-        return put_back
 
     def adopt(
         self, rule: ActiveRule, orphans: Sequence[tuple[bytes, bytes, bool]]
@@ -151,13 +110,16 @@ class Recovery:
         return adopted
 
     def _adopt_one(self, rule: ActiveRule, folder: bytes, hidden: bytes) -> bytes | None:
-        new_name, marker = _recovered_name(rule, folder, hidden)
+        new_name = rule.selection.name_for(
+            hidden[-16:].decode(), rule.selection.pattern.relative_folder(folder)
+        )
+        marker = rule.setting.done_marker.encode("utf-8", "surrogateescape")
         target = Target(
             folder=folder,
             base=rule.base,
             name=new_name,
             fingerprint=_UNKNOWN,
-            marker=marker,
+            marker=new_name + marker if marker else None,
             follow_symlinks=rule.setting.follow_symlinks,
         )
         try:
@@ -171,11 +133,3 @@ class Recovery:
         base = rule.base
         for place in [place for place in self._orphans if place[0].startswith(base) and place not in present]:
             del self._orphans[place]
-
-
-def _recovered_name(rule: ActiveRule, folder: bytes, hidden: bytes) -> tuple[bytes, bytes | None]:
-    """A name that the rule takes, for a hidden file that cannot have its own, and its done marker's."""
-    relative = rule.selection.pattern.relative_folder(folder)
-    name = rule.selection.name_for(hidden[-16:].decode(), relative)
-    suffix = rule.setting.done_marker.encode("utf-8", "surrogateescape")
-    return name, name + suffix if suffix else None

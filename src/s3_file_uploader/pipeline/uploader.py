@@ -107,9 +107,7 @@ class Uploader:
             hostname=socket.gethostname(),
         )
         feed = Feed(context, sending, disposing, transports, self._look_again)
-        recovery = Recovery(
-            self._ledger, context.writer, context.rules, self._edge, disposal, clock=self._clock
-        )
+        recovery = Recovery(self._ledger, context.writer, self._edge, disposal, self._clock)
         self._watchings = [Watching(context, rule, looking[rule.id], recovery) for rule in context.rules]
         log.info("started", files=None, rule=", ".join(rule.name for rule in context.rules))
         try:
@@ -182,9 +180,6 @@ class Uploader:
             log.info(
                 "recovered", path=disposed.entry.path, state=disposed.state.value, reason=disposed.reason
             )
-        for whose, folder, name in recovery.take_put_back():
-            log.warning("recovered", path=os.path.join(folder, name), reason="a newer file has its name")
-            self._look_again(whose, folder, name)
         context.due_changed.set()
 
     async def _until_end(

@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from s3_file_uploader.ledger import Endings, Ledger, Sightings
+from s3_file_uploader.ledger import Intent, Ledger
 from s3_file_uploader.ledger.reader import Reader
 from s3_file_uploader.pipeline import Clock, upkeep
 from s3_file_uploader.source.edge import Edge
-from s3_file_uploader.source.hidden import hidden_name
 from s3_file_uploader.transport.fake import FakeTransport, Fault
 from support.pipelines import drain, rule, running, settings, until
 
@@ -87,19 +86,39 @@ def test_a_disk_that_lets_no_file_go_holds_up_the_deliveries_of_no_other_rule(
     asyncio.run(running(settings(state, *rules), transport, scenario, edge=edge))
 
 
-def _hide(folder: Path, state: Path, one: Any) -> None:
-    """What a killed daemon leaves of a removal that no lease vouched for: delivered, hidden, and in doubt."""
-    write(folder, "a", b"hidden")
-    kept = rule(folder, after_upload="keep", active_file="none")
-    asyncio.run(drain(settings(state, kept), FakeTransport()))
+def _hide(folder: Path, state: Path, one: Any) -> Intent:
+    """What a killed daemon leaves when a newer file took the name of one that it could not vouch for."""
     ledger = Ledger.open(str(state), "test")
     with ledger.transaction():
         ledger.register_rules([one.name])
-        (entry,) = Sightings(ledger).find(ledger.rule_ids[one.name], os.fsencode(folder), [b"a"])
-        ledger.connection.execute("UPDATE file SET state = 'delivered' WHERE id = ?", (entry.id,))
-        intent = Endings(ledger).intend(entry, one.name, leased=False, details={"base": str(folder)})
-    os.rename(folder / "a", os.fsencode(folder) + b"/" + hidden_name(ledger.tag, intent.id))
+        ledger.connection.execute(
+            "INSERT INTO intent (file, generation, rule, folder, name, device, inode, size, mtime_ns, ctime_ns,"
+            " is_symlink, leased, details) VALUES (1, 0, ?, ?, ?, 1, 1, 1, 1, 1, 0, 0, ?)",
+            (one.name, os.fsencode(folder), b"a", f'{{"base": "{folder}"}}'),
+        )
+        intent = ledger.connection.execute("SELECT max(id) FROM intent").fetchone()[0]
+        tag = ledger.tag
     ledger.close()
+    write(folder, f".s3fu-{tag}{intent:016x}", b"hidden")
+    return intent  # type: ignore[no-any-return]
+
+
+def test_a_hidden_file_gets_its_name_back_whenever_the_newer_one_of_that_name_has_gone(
+    folder: Path, state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(upkeep, "_ROUND_SECONDS", 0.05)
+    monkeypatch.setattr(upkeep, "_ROUNDS_PER_TIDY", 1)
+    one = rule(folder)
+    _hide(folder, state, one)
+    newer = write(folder, "a", b"newer")
+
+    async def scenario(uploader: Uploader) -> None:
+        await asyncio.sleep(0.5)  # several rounds in which the name is taken
+        newer.unlink()
+        await until((folder / "a").exists, "its name")
+        assert (folder / "a").read_bytes() == b"hidden"
+
+    asyncio.run(running(settings(state, one), FakeTransport(), scenario))
 
 
 def test_a_hidden_file_gets_its_name_back_once_its_disk_is_there(
