@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
 from s3_file_uploader.ledger import Endings, Entry, Intent, Queue, Sightings, Sightseen
-from s3_file_uploader.model import Fingerprint, Receipt
+from s3_file_uploader.model import Fingerprint
 from s3_file_uploader.pipeline import feed, recovery, settling, threads
 from s3_file_uploader.source import claim, hiding, lease, marker, readiness, removal
 from s3_file_uploader.source import recovery as hidden_files
@@ -143,17 +143,6 @@ def _becomes_the_newest(world: World, _seed: int) -> None:
     world.advance(6.0)
 
 
-def _changed_after_its_receipt(world: World, seed: int) -> None:
-    """The scan sees a new content after the receipt for the old one came, and before it is written down."""
-    world.held_at = 4
-    world.producers.replace(b"a", 10)
-    world.advance(8.0)
-    world.stall(6.0)
-    world.carry(0)
-    world.producers.replace(b"a", 11)
-    world.work(60, seed)
-
-
 def _replaced_while_it_is_sent(world: World, _seed: int) -> None:
     """The old content arrives after the new one."""
     world.held_at = 3
@@ -184,15 +173,6 @@ def _feed_that_forgets(self: feed.Feed, *arguments: Any) -> None:
 
 
 # -- receipts and intents
-
-
-def _prove_anything(self: Endings, proven: Sequence[tuple[Entry, Receipt]]) -> list[Entry]:
-    for entry, receipt in proven:
-        self._ledger.connection.execute(
-            "UPDATE file SET state = 'delivered', checksum = ?, due_at = NULL WHERE id = ?",
-            (receipt.checksum, entry.id),
-        )
-    return [entry for entry, _ in proven]
 
 
 def _intend_nothing(self: Endings, *arguments: Any) -> list[Intent]:

@@ -76,7 +76,7 @@ def entry_of(row: tuple[Any, ...]) -> Entry:
             row[12] == 1,
             _EVIDENCE[row[13]],
             *row[14:],
-        )
+        ),
     )
 
 
