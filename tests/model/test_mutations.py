@@ -6,9 +6,11 @@ import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
+from support.sim_ending import finish
+from support.sim_judge import Violation
 from support.sim_machine import machine
 from support.sim_mutations import MUTATIONS, Mutation
-from support.sim_world import Violation, World
+from support.sim_world import World
 
 _SETTINGS = settings(
     max_examples=1000,  # most need fewer than twenty
@@ -36,22 +38,21 @@ def test_the_machine_finds_what_a_missing_check_lets_happen(mutation: Mutation) 
 @pytest.mark.parametrize("mutation", _SCENARIOS, ids=lambda one: one.name)
 def test_a_scenario_shows_what_a_missing_check_lets_happen(mutation: Mutation) -> None:
     with mutation.in_force(), pytest.raises(Violation) as found:
-        _play_all(mutation)
+        _play(mutation)
 
     assert any(words in str(found.value) for words in mutation.says), str(found.value)
 
 
 @pytest.mark.parametrize("mutation", _SCENARIOS, ids=lambda one: one.name)
 def test_the_same_scenario_harms_nothing_while_the_check_is_there(mutation: Mutation) -> None:
-    _play_all(mutation)
+    _play(mutation)
 
 
-def _play_all(mutation: Mutation) -> None:
+def _play(mutation: Mutation) -> None:
     assert mutation.scenario is not None
-    for seed in range(20):
-        world = World(mutation.variant)
-        try:
-            mutation.scenario(world, seed)
-            world.finish()
-        finally:
-            world.close()
+    world = World(mutation.variant)
+    try:
+        mutation.scenario(world)
+        finish(world)
+    finally:
+        world.close()

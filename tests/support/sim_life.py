@@ -37,6 +37,7 @@ class Life:
 
     plans: list[Plan] = field(default_factory=list)
     opened: set[int] = field(default_factory=set)
+    listing: Any = None  # the folder that was read last
     is_dead: bool = False
     intrusions: int = 0
     _is_busy: bool = False
@@ -71,6 +72,8 @@ class Life:
             with contextlib.suppress(OSError):
                 os.close(descriptor)
         self.opened.clear()
+        if self.listing is not None:
+            self.listing.close()
 
 
 class WatchedEdge(Edge):
@@ -90,6 +93,8 @@ class WatchedEdge(Edge):
             life.passing(name, is_after=False)
             with self.judge(name, arguments):
                 result = getattr(self.inner, name)(*arguments, **named)
+            if name == "entries":
+                life.listing = result
             if name in _OPENING:
                 life.opened.add(result)
             elif name == "close":

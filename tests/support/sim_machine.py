@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from s3_file_uploader.transport.fake import Fault
+from support.sim_ending import finish
 from support.sim_life import CALLS
 from support.sim_world import LEDGER_LOST, POWER_FAILED, PROCESS_DIED, Variant, World
 
@@ -131,8 +132,8 @@ class _Machine(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         with self.exit:
-            if hasattr(self, "world") and not self.world.violations:
-                self.world.finish()
+            if hasattr(self, "world") and not self.world.judge.violations:
+                finish(self.world)
 
     def draw(self, data: st.DataObject, of: tuple[str, ...], *, in_between: bool) -> _Operation | None:
         """One of these operations, if one makes sense here, with its arguments."""
@@ -161,7 +162,7 @@ class _Machine(RuleBasedStateMachine):
         chosen = self.draw(data, self.focus.operations, in_between=False)
         if chosen is not None:
             self.perform(chosen)
-        self.world.check()
+        self.world.judge.check()
 
     def produce_and_wait(self, data: st.DataObject, seconds: float) -> None:
         self.produce(data)
@@ -174,14 +175,14 @@ class _Machine(RuleBasedStateMachine):
 
     def wait(self, seconds: float) -> None:
         self.world.advance(seconds)
-        self.world.check()
+        self.world.judge.check()
 
     def stall(self, seconds: float) -> None:
         self.world.stall(seconds)
 
     def work(self, steps: int, seed: int) -> None:
         self.world.work(steps, seed)
-        self.world.check()
+        self.world.judge.check()
 
     def hold(self, phase: int | None) -> None:
         self.world.held_at = phase
@@ -189,7 +190,7 @@ class _Machine(RuleBasedStateMachine):
     def carry(self, which: int, steps: int) -> None:
         for _ in range(steps):
             self.world.carry(which)
-        self.world.check()
+        self.world.judge.check()
 
     def fail(self, faults: list[Fault]) -> None:
         self.world.far_side.faults.extend(faults)
@@ -201,7 +202,7 @@ class _Machine(RuleBasedStateMachine):
 
     def die(self, left: str, reboot: bool) -> None:
         self.world.die(left, reboot=reboot)
-        self.world.check()
+        self.world.judge.check()
 
     def die_in_between(self, call: str, skip: int, is_after: bool, left: str) -> None:
         self.world.left_by_next_death = left
@@ -209,4 +210,4 @@ class _Machine(RuleBasedStateMachine):
 
     def stop(self) -> None:
         self.world.stop()
-        self.world.check()
+        self.world.judge.check()

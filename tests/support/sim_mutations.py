@@ -26,6 +26,7 @@ from support.sim_world import LEDGER_LOST, POWER_FAILED, PROCESS_DIED, Variant, 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from s3_file_uploader.lifecycle import State
     from s3_file_uploader.source.intent import Prepared
 
 __all__ = ["MUTATIONS", "Mutation"]
@@ -69,7 +70,7 @@ class Mutation:
     patches: tuple[tuple[Any, str, Any], ...]
     says: tuple[str, ...]
     focus: Focus | None = None
-    scenario: Callable[[World, int], None] | None = None  # in a world, with a seed for what is left open
+    scenario: Callable[[World], None] | None = None
     variant: Variant = Variant()  # noqa: RUF009  # of the scenario's world; it is frozen
 
     @contextmanager
@@ -132,7 +133,7 @@ def _unequal_but_for_ctime(one: Fingerprint, other: object) -> bool:
 # -- scenarios
 
 
-def _becomes_the_newest(world: World, _seed: int) -> None:
+def _becomes_the_newest(world: World) -> None:
     """While a ready file waits for its destination, the one newer file goes away."""
     world.far_side.faults.extend([Fault.UNREACHABLE] * 100)
     world.producers.replace(b"a", 10)
@@ -143,7 +144,18 @@ def _becomes_the_newest(world: World, _seed: int) -> None:
     world.advance(6.0)
 
 
-def _replaced_while_it_is_sent(world: World, _seed: int) -> None:
+def _changed_after_its_receipt(world: World) -> None:
+    """The scan sees new content after the receipt for the old one came, and before that is written down."""
+    world.held_at = 4
+    world.producers.replace(b"a", 10)
+    world.advance(8.0)
+    world.stall(6.0)
+    world.carry(0)
+    world.producers.replace(b"a", 11)
+    world.advance(0.1)
+
+
+def _replaced_while_it_is_sent(world: World) -> None:
     """The old content arrives after the new one."""
     world.held_at = 3
     world.producers.replace(b"a", 10)
@@ -173,6 +185,10 @@ def _feed_that_forgets(self: feed.Feed, *arguments: Any) -> None:
 
 
 # -- receipts and intents
+
+
+def _all_current(_: Endings, entries: Sequence[Entry], _state: State) -> set[tuple[int, int]]:
+    return {(entry.id, entry.generation) for entry in entries}
 
 
 def _intend_nothing(self: Endings, *arguments: Any) -> list[Intent]:
@@ -310,9 +326,15 @@ MUTATIONS = (
         replace(_ONE_FILE, in_between=("rewrite_and_restore",), calls=("open_at",), skips=1),
     ),
     Mutation(
+        "a receipt for older content is taken for the new one's",
+        ((Endings, "_current", _all_current),),
+        _LOST,
+        scenario=_changed_after_its_receipt,
+    ),
+    Mutation(
         "a file that was replaced is sent while its older content still is",
         ((feed.Feed, "__init__", _feed_that_forgets),),
-        ("older content overwrote what was removed", *_LOST),
+        ("an older delivery overwrote what was removed", *_LOST),
         scenario=_replaced_while_it_is_sent,
     ),
     Mutation(

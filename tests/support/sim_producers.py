@@ -59,7 +59,6 @@ class Producers:
         self._now = now
         self._wall_ns = wall_ns
         self.records: dict[int, Record] = {}
-        self.owners: dict[str, Record] = {}  # by name: the file that a producer gave it to last
         self.handles: list[Handle] = []
         self._written = 0
         self.takes_turns = False  # only one producer at a time has a file open
@@ -168,7 +167,6 @@ class Producers:
     def _give(self, name: bytes, record: Record) -> None:
         record.keys.add(name.decode())
         record.changed_at = self._now()
-        self.owners[name.decode()] = record
 
     def _path(self, name: bytes) -> bytes:
         return os.path.join(self.folder, name)

@@ -17,25 +17,24 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from s3_file_uploader.config import Rule, Settings
-from s3_file_uploader.lifecycle import State
 from s3_file_uploader.pipeline import Clock, Uploader
 from s3_file_uploader.source.edge import Edge
-from s3_file_uploader.source.hidden import is_hidden
 from support.edges import Crash, NoLeaseEdge
-from support.sim_far_side import Carriage, FarSide, SteppedTransport
+from support.sim_far_side import FarSide, SteppedTransport
+from support.sim_judge import Judge
 from support.sim_life import Life, MortalLedger, Plan, WatchedEdge
-from support.sim_producers import MARKER, Producers, Record
+from support.sim_producers import MARKER, Producers
 from support.sim_stage import Stage, StepLoop, stage_threads
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from s3_file_uploader.transport.contract import Delivery, OpenFile
 
-__all__ = ["LedgerAfter", "Variant", "Violation", "World"]
+__all__ = ["LEDGER_LOST", "POWER_FAILED", "PROCESS_DIED", "Variant", "World"]
 
-LedgerAfter = str  # a death: what is left of the ledger
+# What a death leaves of the ledger.
 PROCESS_DIED, POWER_FAILED, LEDGER_LOST = "kept", "as of its last fsync", "lost"
 
 SETTLE_SECONDS = 1.0
@@ -44,10 +43,6 @@ INTERVAL_SECONDS = 5.0
 _STEP_SECONDS = 1e-7
 _MOST_STEPS = 20_000  # whoever takes more without time passing is busy for nothing
 _LEDGER_FILES = ("ledger.db", "ledger.db-wal", "ledger.db-shm")
-
-
-class Violation(AssertionError):
-    """A promise was broken."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,30 +93,33 @@ class _Time:
 
 
 class World:
-    """One test's world. `inner` is the edge that the uploader's calls end in."""
+    """One test's world."""
 
-    def __init__(self, variant: Variant, inner: Edge | None = None) -> None:
+    def __init__(self, variant: Variant) -> None:
         self.variant = variant
         self.time = _Time()
         self.far_side = FarSide()
-        self.violations: list[str] = []
         self.plans: list[Plan] = []
         self.held_at: int | None = None  # the phase in which deliveries wait to be carried on one by one
-        self.left_by_next_death: LedgerAfter = PROCESS_DIED
-        self._inner = inner or (Edge() if variant.leases else NoLeaseEdge())
-        self._ledger_was_lost = False
-        self._removed: list[Record] = []
-        self._vouchers: dict[str, int] = {}  # by key: the delivery that a removal relied on
+        self.left_by_next_death = PROCESS_DIED
+        self._inner = Edge() if variant.leases else NoLeaseEdge()
         self._running: _Running | None = None
         self._snapshot: dict[str, bytes] = {}
         self._random = random.Random(0)  # jitter and the order of steps
         self._exit = ExitStack()
-        self._folder = os.fsencode(tempfile.mkdtemp(prefix="model-folder-"))
+        self.folder = os.fsencode(tempfile.mkdtemp(prefix="model-folder-"))
         memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # fsync costs nothing there
         self._state = tempfile.mkdtemp(prefix="model-state-", dir=memory)
-        self.producers = Producers(self._folder, lambda: self.time.elapsed, self.time.wall_ns)
+        self.producers = Producers(self.folder, lambda: self.time.elapsed, self.time.wall_ns)
         # A close tells that its file is finished only where nobody else has it open (and no lease can tell).
         self.producers.takes_turns = not variant.leases
+        self.judge = Judge(
+            self.producers,
+            self.far_side,
+            lambda: self.time.elapsed,
+            settle_seconds=SETTLE_SECONDS,
+            marked=variant.marker,
+        )
         self._name_stage = self._exit.enter_context(stage_threads())
         log = logging.getLogger("s3_file_uploader")
         self._exit.callback(log.setLevel, log.level)
@@ -131,7 +129,7 @@ class World:
         self.producers.close()
         self._end_process()
         self._exit.close()
-        shutil.rmtree(self._folder)
+        shutil.rmtree(self.folder)
         shutil.rmtree(self._state)
 
     # The uploader's life.
@@ -140,7 +138,7 @@ class World:
     def rule(self) -> Rule:
         return Rule(
             name="default",
-            path_name=os.fsdecode(self._folder) + "/*",
+            path_name=os.fsdecode(self.folder) + "/*",
             bucket_name="bucket",
             interval_seconds=INTERVAL_SECONDS,
             settle_seconds=SETTLE_SECONDS,
@@ -163,7 +161,7 @@ class World:
         loop = StepLoop(lambda: self.time.monotonic)  # type: ignore[abstract]  # it does what is asked of it
         stage = Stage(loop)
         transport = SteppedTransport(
-            *(self.far_side, loop, self._open_file, self._arrived, self._proven),
+            *(self.far_side, loop, self._open_file, self.judge.arrived, self.judge.proven),
             lambda call: life.passing(call, is_after=False),
         )
         self._name_stage(stage)
@@ -172,7 +170,7 @@ class World:
                 Settings(name="model", state_directory=self._state, rules=(self.rule,), concurrency=1),
                 ledger,
                 transports=lambda _rule: transport,
-                edge=WatchedEdge(self._inner, life, self._judging),
+                edge=WatchedEdge(self._inner, life, self.judge.watching),
                 clock=Clock(lambda: self.time.monotonic, lambda: self.time.wall),
                 random=self._random.random,
                 environment={},
@@ -184,11 +182,11 @@ class World:
             self._committed(True)
         return self._running
 
-    def die(self, left: LedgerAfter = PROCESS_DIED, *, reboot: bool = False) -> None:
+    def die(self, left: str = PROCESS_DIED, *, reboot: bool = False) -> None:
         """The process is gone, with all that it knew."""
         self._end_process()
         if left == LEDGER_LOST:
-            self._ledger_was_lost = True
+            self.judge.ledger_was_lost = True
             shutil.rmtree(os.path.join(self._state, "model"), ignore_errors=True)
             self._snapshot = {}
         elif left == POWER_FAILED:
@@ -215,18 +213,18 @@ class World:
             return
         self._snapshot = {}
         for name in _LEDGER_FILES[:2]:
-            with contextlib.suppress(FileNotFoundError), open(self._ledger_path(name), "rb") as file:
+            with contextlib.suppress(FileNotFoundError), open(self.ledger_path(name), "rb") as file:
                 self._snapshot[name] = file.read()
 
     def _restore_ledger(self) -> None:
         for name in _LEDGER_FILES:
             with contextlib.suppress(FileNotFoundError):
-                os.unlink(self._ledger_path(name))
+                os.unlink(self.ledger_path(name))
         for name, content in self._snapshot.items():
-            with open(self._ledger_path(name), "wb") as file:
+            with open(self.ledger_path(name), "wb") as file:
                 file.write(content)
 
-    def _ledger_path(self, name: str) -> str:
+    def ledger_path(self, name: str) -> str:
         return os.path.join(self._state, "model", name)
 
     def stop(self) -> None:
@@ -242,7 +240,7 @@ class World:
                 break
             self.time.pass_by(0.5)
         else:
-            self.violations.append("it did not stop")
+            self.judge.accuse("it did not stop")
         if self._running is running:
             self._end_process()
 
@@ -264,7 +262,7 @@ class World:
             if not actors:
                 return
             self._act(actors[0])
-        self.violations.append("it is busy although nothing happens")
+        self.judge.accuse("it is busy although nothing happens")
 
     def advance(self, seconds: float) -> None:
         """Time passes, and everything that is due happens in its order."""
@@ -294,6 +292,14 @@ class World:
             if self.time.elapsed + seconds - handle.written_at >= UNVERIFIED_SECONDS - 0.5:
                 self.producers.end(handle)
 
+    def _open_file(self, delivery: Delivery) -> OpenFile:
+        running = self.start()
+        intrusions = running.life.intrusions
+        opened = delivery.source.open()
+        if running.life.intrusions == intrusions:  # else what is true now may not have been when it was asked
+            self.judge.claimed(opened.fileno(), delivery.key)
+        return opened
+
     def carry(self, which: int) -> None:
         """One step of one delivery."""
         running = self.start()
@@ -314,212 +320,12 @@ class World:
             self.die(self.left_by_next_death)
             return
         if running.main.done() and not running.uploader._stop.is_set():
-            self.violations.append(f"it ended by itself: {running.main!r}")
+            self.judge.accuse(f"it ended by itself: {running.main!r}")
         if running.loop.errors:
-            self.violations.append(f"an error nobody dealt with: {running.loop.errors}")
+            self.judge.accuse(f"an error nobody dealt with: {running.loop.errors}")
         self.producers.go_on()
-        self.check_quickly()
+        self.judge.check_quickly()
 
     def plan(self, call: str, skip: int, is_after: bool, act: Callable[[], None] | None) -> None:
         """Before or after some call of the uploader's, let a producer act, or the process die."""
         self.plans.append(Plan(call, skip, is_after, act))
-
-    # What must hold.
-
-    def check_quickly(self) -> None:
-        if self.violations:
-            raise Violation("; ".join(self.violations))
-
-    def check(self) -> None:
-        """Everything that a producer finished or is writing is still there, byte for byte."""
-        self.check_quickly()
-        names = self.producers.names()
-        for record in self.producers.records.values():
-            if record.inode not in names:
-                raise Violation(f"{sorted(record.keys)} is gone and nobody took it")
-            path = os.path.join(self._folder, names[record.inode][0])
-            with open(path, "rb") as file:
-                if file.read() != record.content:
-                    raise Violation(f"{sorted(record.keys)} is not what its producer wrote")
-
-    @contextlib.contextmanager
-    def _judging(self, call: str, arguments: tuple[Any, ...]) -> Iterator[None]:
-        if call == "unlink":
-            with self._judging_loss(*arguments):
-                yield
-        elif call in ("rename", "rename_noreplace"):
-            self._judge_naming(*arguments)
-            with self._judging_loss(arguments[2], arguments[3]):
-                yield
-        else:
-            yield
-
-    @contextlib.contextmanager
-    def _judging_loss(self, folder_fd: int, name: bytes) -> Iterator[None]:
-        """Whatever loses its last name by our doing must be at the far side, and in nobody's hands."""
-        try:
-            descriptor = os.open(
-                name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder_fd
-            )
-        except OSError:
-            yield
-            return
-        try:
-            yield
-            status = os.fstat(descriptor)
-            record = self.producers.records.get(status.st_ino)
-            if status.st_nlink == 0 and record is not None:
-                del self.producers.records[status.st_ino]
-                self._judge_removal(record, os.pread(descriptor, status.st_size + 1, 0))
-        finally:
-            os.close(descriptor)
-
-    def _judge_removal(self, record: Record, content: bytes) -> None:
-        self._removed.append(record)
-        if record.writers:
-            self.violations.append(f"{sorted(record.keys)} was removed while a producer had it open")
-        for key in record.keys:
-            put = self.far_side.vouches_for(key, content)
-            if put is not None:
-                self._vouchers[key] = max(put.number, self._vouchers.get(key, 0))
-                return
-        self.violations.append(f"{sorted(record.keys)} was removed and its content was never acknowledged")
-
-    def _judge_naming(self, from_fd: int, old: bytes, _to_fd: int, new: bytes) -> None:
-        """A file gets its own name back, unless a newer file had that name, or its ledger was lost."""
-        with contextlib.suppress(FileNotFoundError):
-            record = self.producers.records.get(os.lstat(os.path.join(self._folder, old)).st_ino)
-            if record is None or is_hidden(new):
-                return
-            owners = self.producers.owners
-            is_superseded = all(owners.get(key) is not record for key in record.keys)
-            if new.decode() not in record.keys and not (is_superseded or self._ledger_was_lost):
-                self.violations.append(f"{sorted(record.keys)} was renamed {new!r} though a ledger knew it")
-            record.keys.add(new.decode())
-
-    def _open_file(self, delivery: Delivery) -> OpenFile:
-        """A claim: nobody may have the file open, and it must have settled."""
-        running = self.start()
-        intrusions = running.life.intrusions
-        opened = delivery.source.open()
-        record = self.producers.records.get(os.fstat(opened.fileno()).st_ino)
-        if record is None or running.life.intrusions != intrusions:
-            return opened
-        if record.writers:
-            self.violations.append(f"{delivery.key} was claimed while a producer had it open")
-        if self.time.elapsed - record.changed_at < SETTLE_SECONDS:
-            self.violations.append(f"{delivery.key} was claimed before it had settled")
-        return opened
-
-    def _arrived(self, carriage: Carriage) -> None:
-        assert carriage.opened is not None
-        key = carriage.delivery.key
-        record = self.producers.records.get(os.fstat(carriage.opened.fileno()).st_ino)
-        owner = self.producers.owners.get(key)
-        is_superseded = record is not None and owner not in (None, record)
-        if carriage.number < self._vouchers.get(key, 0) or (is_superseded and owner in self._removed):
-            self.violations.append(f"{key}: older content overwrote what was removed")
-
-    def _proven(self, carriage: Carriage) -> None:
-        assert carriage.opened is not None
-        record = self.producers.records.get(os.fstat(carriage.opened.fileno()).st_ino)
-        key = carriage.delivery.key
-        if record is None:
-            return
-        if key not in record.keys:
-            self.violations.append(f"{sorted(record.keys)} was delivered as {key}")
-        if carriage.content not in (record.done if self.variant.marker else record.closed):
-            self.violations.append(f"{key} was delivered half-written")
-
-    # The end.
-
-    def finish(self) -> None:
-        """Producers end, the far side is well, time passes: then everything must have gone that can go."""
-        self.plans.clear()
-        self.held_at = None
-        self.far_side.faults.clear()
-        for handle in list(self.producers.handles):
-            self.producers.end(handle)
-        self.time.pass_by(1.0)
-        if self.variant.marker:
-            for names in self.producers.names().values():
-                for name in names:
-                    if not name.endswith(MARKER):
-                        self.producers.mark(name)
-        self.check()
-        newest = self._must_stay()
-        for stall_seconds in (*[0.0] * 8, *[700.0] * 20):
-            self.stall(stall_seconds)
-            self.advance(11.0)
-            self.check()
-            self._release_parked()
-            if not self._what_is_left():
-                break
-        if left := self._what_is_left():
-            self.violations.append(f"stuck: {left}")
-        if newest is not None and newest.inode not in self.producers.records:
-            self.violations.append(f"{sorted(newest.keys)} was the newest and did not stay")
-        self.check()
-
-    def _candidates(self) -> list[tuple[int, bytes, int]]:
-        """(mtime, name, inode) of all files that the rule takes, the newest last."""
-        found = []
-        for inode, names in self.producers.names().items():
-            for name in names:
-                if not name.startswith(b".") and not (self.variant.marker and name.endswith(MARKER)):
-                    found.append((os.lstat(os.path.join(self._folder, name)).st_mtime_ns, name, inode))
-        return sorted(found)
-
-    def _active(self) -> list[tuple[int, bytes, int]]:
-        if self.variant.active_file == "none" or self.variant.marker:
-            return []
-        candidates = self._candidates()
-        dated_now = [one for one in candidates if one[0] <= self.time.wall * 1e9]
-        return [*candidates[-1:], *dated_now[-1:]]
-
-    def _must_stay(self) -> Record | None:
-        """The newest file, if the ledger has seen everything as it is now and the file is not on its way."""
-        active = self._active()
-        if not active or self._hidden():
-            return None
-        with contextlib.closing(self._query()) as rows:
-            known = rows.execute("SELECT mtime_ns, name, inode, state FROM file").fetchall()
-        states = {tuple(row[:3]): row[3] for row in known}
-        if sorted(states) != self._candidates() or states[active[-1]] not in ("settling", "ready"):
-            return None
-        inode = active[-1][2]
-        return None if len(self.producers.names()[inode]) > 1 else self.producers.records.get(inode)
-
-    def _hidden(self) -> list[bytes]:
-        return [name for name in os.listdir(self._folder) if is_hidden(name)]
-
-    def _query(self) -> Any:
-        import sqlite3
-
-        self.start()
-        return sqlite3.connect(self._ledger_path("ledger.db"))
-
-    def _what_is_left(self) -> str:
-        """What should not be there any more, or "" when all is well."""
-        active = self._active()
-        files = [one[1] for one in self._candidates() if one not in active]
-        with contextlib.closing(self._query()) as rows:
-            states = rows.execute(
-                "SELECT name, state, reason, due_at FROM file WHERE state <> 'settling' OR due_at IS NOT NULL"
-                if not active
-                else "SELECT name, state, reason, due_at FROM file WHERE state <> 'settling'"
-            ).fetchall()
-            intents = rows.execute("SELECT id, name FROM intent").fetchall()
-        found = {"files": files, "hidden": self._hidden(), "rows": states, "intents": intents}
-        return ", ".join(f"{what} {some}" for what, some in found.items() if some)
-
-    def _release_parked(self) -> None:
-        """Only what the far side refused may be parked; then a person asks for another try."""
-        with contextlib.closing(self._query()) as rows:
-            parked = rows.execute("SELECT name, reason FROM file WHERE state = ?", (State.PARKED.value,))
-            for name, reason in parked.fetchall():
-                if name.decode() not in self.far_side.refused:
-                    self.violations.append(f"{name!r} is parked and nobody refused it: {reason}")
-        running = self.start()
-        with running.loop.running():
-            running.loop.create_task(running.uploader.retry(None))
