@@ -174,16 +174,26 @@ class Life:
     def replace(self) -> None:
         if self.is_replaced:
             return
+        with open(self._new, "wb") as file:
+            file.write(_SECOND)
         with open(os.path.join(self.home, "replaced"), "wb"):
             pass
+        self.finish_replacing()
+
+    def finish_replacing(self) -> None:
+        """The producer lives in the same process, and may have died half-way: another one goes on."""
         path = os.path.join(os.fsencode(self.folder), _REPLACED)
-        temporary = os.path.join(os.fsencode(self.folder), b".new")
-        with open(temporary, "wb") as file:
-            file.write(_SECOND)
-        os.rename(temporary, path)
-        if self.case == "marker":
+        if not self.is_replaced:
+            return
+        if os.path.exists(self._new):
+            os.rename(self._new, path)
+        if self.case == "marker" and os.path.exists(path):
             with open(path + _MARKER.encode(), "wb"):
                 pass
+
+    @property
+    def _new(self) -> bytes:
+        return os.path.join(os.fsencode(self.folder), b".new")
 
     # One life of the process.
 
@@ -253,15 +263,16 @@ class Life:
         """At any moment: each content is on the disk, under whatever name, or was put on the far side, whole."""
         puts = self._puts()
         for key, content in puts:
-            assert content in self._versions(key.encode()), f"{key} was half: {content!r}"
+            assert content in self._contents(key), f"{key} was half: {content!r}"
         on_disk = {self._content(name) for name in os.listdir(os.fsencode(self.folder))}
         for name in _FIRST:
             for version in self._versions(name):
-                assert (name.decode(), version) in puts or version in on_disk, f"{version!r} is lost"
+                is_put = any(content == version and name in self._names(key) for key, content in puts)
+                assert is_put or version in on_disk, f"{version!r} is lost"
 
     def assert_all_done(self) -> None:
         self.assert_nothing_lost()
-        # The producer dies with us: what it had not renamed into place yet was never a candidate.
+        # What no producer ever said it had written was never a candidate.
         left = [name for name in os.listdir(self.folder) if name != ".new"]
         assert left == [], f"left in the folder: {left}"
         for name in _FIRST:
@@ -287,6 +298,13 @@ class Life:
         assert set(contents) <= set(whole), contents
         assert {self._versions(name)[-1] for name in _FIRST} <= set(contents), contents
 
+    def _names(self, key: str) -> tuple[bytes, ...]:
+        """Whose content an object may have: older content whose name was used again gets a name of its own."""
+        return (_REPLACED,) if key.startswith("recovered-") else (key.encode(),)
+
+    def _contents(self, key: str) -> list[bytes]:
+        return [version for name in self._names(key) for version in self._versions(name)]
+
     def _versions(self, name: bytes) -> list[bytes]:
         return [_FIRST[name], _SECOND] if name == _REPLACED and self.is_replaced else [_FIRST[name]]
 
@@ -311,6 +329,7 @@ def _run(life: Life, deadly: list[int]) -> bool:
             reached = not survived
         if survived:
             break
+    life.finish_replacing()
     life.live(None)
     if os.listdir(life.folder):  # a drain does not wait for what is written while it runs
         life.live(None)

@@ -48,6 +48,7 @@ class Judge:
         self._settle_seconds = settle_seconds
         self._marked = marked
         self._vouchers: dict[str, int] = {}  # by key: the delivery that a removal relied on
+        self._named_at: dict[str, float] = {}  # by key: when the newest content that was removed got its name
 
     def accuse(self, violation: str) -> None:
         self.violations.append(violation)
@@ -108,16 +109,21 @@ class Judge:
             put = self._far_side.vouches_for(key, content)
             if put is not None:
                 self._vouchers[key] = max(put.number, self._vouchers.get(key, 0))
+                self._named_at[key] = max(record.changed_at, self._named_at.get(key, 0.0))
                 return
         self.accuse(f"{sorted(record.keys)} was removed and its content was never acknowledged")
 
     def _judge_naming(self, from_fd: int, old: bytes, _to_fd: int, new: bytes) -> None:
-        """A file gets its own name back, unless the ledger that knew it was lost."""
+        """A file gets its own name back, unless a newer one took it or the ledger that knew it was lost."""
         with contextlib.suppress(FileNotFoundError):
             record = self._producers.records.get(os.lstat(os.path.join(self._producers.folder, old)).st_ino)
             if record is None or is_hidden(new):
                 return
-            if new.decode() not in record.keys and not self.ledger_was_lost:
+            is_taken = any(
+                key in self._named_at or os.path.lexists(os.path.join(self._producers.folder, key.encode()))
+                for key in record.keys
+            )
+            if new.decode() not in record.keys and not (self.ledger_was_lost or is_taken):
                 self.accuse(f"{sorted(record.keys)} was renamed {new!r} though a ledger knew it")
             record.keys.add(new.decode())
 
@@ -135,6 +141,10 @@ class Judge:
         """What was removed from the device is not overwritten by a delivery that began before its own."""
         if carriage.number < self._vouchers.get(carriage.delivery.key, 0):
             self.accuse(f"{carriage.delivery.key}: an older delivery overwrote what was removed")
+        assert carriage.opened is not None
+        record = self._producers.records.get(os.fstat(carriage.opened.fileno()).st_ino)
+        if record is not None and record.changed_at < self._named_at.get(carriage.delivery.key, 0.0):
+            self.accuse(f"{carriage.delivery.key}: older content was sent after newer content")
 
     def proven(self, carriage: Carriage) -> None:
         """A receipt is only for what a file was when nobody had it open."""

@@ -169,6 +169,14 @@ def _replaced_while_it_is_sent(world: World) -> None:
     world.settle()
 
 
+def _killed_when_its_name_was_used_again(world: World) -> None:
+    """Newer content takes the name of a hidden file that nothing vouches for; then the process dies."""
+    world.plan("rename_noreplace", 0, is_after=True, act=lambda: world.producers.replace(b"a", 11))
+    world.plan("rename_noreplace", 0, is_after=True, act=None)
+    world.producers.replace(b"a", 10)
+    world.advance(20.0)
+
+
 class _ForgetfulDict(dict[Any, Any]):
     """Does not know what it has."""
 
@@ -387,6 +395,13 @@ MUTATIONS = (
         ((threads.LedgerThread, "_commit", _commit_without_fsync),),
         _RENAMED,
         replace(_ONE_FILE, deaths=(POWER_FAILED,)),
+    ),
+    Mutation(
+        "a hidden file gets its name back after newer content had it",
+        ((removal, "NAME_TAKEN", ""), (Endings, "supersede", _nothing)),
+        ("older content was sent after newer content",),
+        scenario=_killed_when_its_name_was_used_again,
+        variant=Variant(leases=False),
     ),
     Mutation(
         "removals that were cut short are forgotten at start",

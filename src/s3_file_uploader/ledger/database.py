@@ -280,7 +280,7 @@ def set_aside(folder: str) -> str | None:
     if intents:
         with contextlib.closing(open_writing(folder)) as connection:
             connection.executemany(
-                "INSERT OR IGNORE INTO intent VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", intents
+                "INSERT OR IGNORE INTO intent VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", intents
             )
     return kept
 

@@ -243,8 +243,19 @@ class Endings:
         return intents
 
     def intents(self) -> list[Intent]:
-        rows = self._ledger.connection.execute(f"SELECT {_INTENT_COLUMNS} FROM intent ORDER BY id")
+        rows = self._ledger.connection.execute(f"SELECT {_INTENT_COLUMNS}, superseded FROM intent ORDER BY id")
         return [_intent_of(row) for row in rows]
+
+    def mark_superseded(self, numbers: Iterable[int]) -> None:
+        """Newer content has the names of these hidden files: they must not get them back."""
+        execute_in(self._ledger.connection, "UPDATE intent SET superseded = 1 WHERE id IN", list(numbers))
+
+    def supersede(self, intents: Sequence[Intent]) -> None:
+        """Mark all older removals of the same names, whose files are hidden still."""
+        self._ledger.connection.executemany(
+            "UPDATE intent SET superseded = 1 WHERE id < ? AND name = ? AND folder = ?",
+            [(one.id, one.name, one.folder) for one in intents],
+        )
 
     def drop_intents(self, numbers: Iterable[int]) -> None:
         execute_in(self._ledger.connection, "DELETE FROM intent WHERE id IN", list(numbers))
@@ -295,7 +306,7 @@ class Endings:
 
 
 def _intent_of(row: tuple[Any, ...]) -> Intent:
-    number, file, generation, rule, folder, name, *seen, is_symlink, leased, details = row
+    number, file, generation, rule, folder, name, *seen, is_symlink, leased, details, superseded = row
     return Intent(
         number,
         file,
@@ -307,4 +318,5 @@ def _intent_of(row: tuple[Any, ...]) -> Intent:
         bool(is_symlink),
         bool(leased),
         json.loads(details),
+        bool(superseded),
     )

@@ -93,6 +93,7 @@ class Intent(NamedTuple):
     is_symlink: bool
     leased: bool
     details: dict[str, Any]
+    superseded: bool = False
 
     @property
     def path(self) -> bytes:

@@ -93,7 +93,8 @@ CREATE TABLE intent (
     ctime_ns    INTEGER NOT NULL,
     is_symlink  INTEGER NOT NULL,
     leased      INTEGER NOT NULL,               -- 1: a lease proved that no writer had it open
-    details     TEXT NOT NULL                   -- JSON: what else a recovery needs (done marker, place in the archive)
+    details     TEXT NOT NULL,                  -- JSON: what else a recovery needs (done marker, place in the archive)
+    superseded  INTEGER NOT NULL DEFAULT 0      -- 1: newer content had its name since; it must not get it back
 );
 
 -- The last files that left, for `explain` and `list`; bounded.

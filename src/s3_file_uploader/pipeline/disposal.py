@@ -10,6 +10,7 @@ A crash between any two steps is put right by `Recovery` at the next start.
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -24,10 +25,12 @@ from s3_file_uploader.errors import (
 from s3_file_uploader.ledger import Endings, Entry, Intent, Ledger
 from s3_file_uploader.lifecycle import Event, State
 from s3_file_uploader.model import Receipt, printable
+from s3_file_uploader.pipeline.aside import name_for, put_aside
 from s3_file_uploader.pipeline.backoff import backoff_seconds
 from s3_file_uploader.pipeline.targets import details_of, target_of
 from s3_file_uploader.source import archive, removal
 from s3_file_uploader.source.hidden import hidden_name
+from s3_file_uploader.source.hiding import NAME_TAKEN
 from s3_file_uploader.source.removal import Conclusion, Outcome, Prepared
 
 if TYPE_CHECKING:
@@ -43,6 +46,8 @@ _FIRST_DELAY_SECONDS = 30.0  # a removal that failed is tried again slowly
 _LONGEST_DELAY_SECONDS = 3600.0
 _FIRST_BUSY_SECONDS = 1.0  # one that a producer opened again is no failure: it changes, or is closed soon
 _LONGEST_BUSY_SECONDS = 60.0
+_ADVICE_HIDDEN = "It gets its name back by itself once the folder allows it."
+_ADVICE_SUPERSEDED = "Rename the hidden file, and it is sent under that name; or delete it by hand."
 _PLAINLY_REMOVED = Outcome(Conclusion.REMOVED)  # how nearly all end
 
 
@@ -89,6 +94,9 @@ class Disposal:
         self._ledger = ledger
         self._endings = Endings(ledger, clock.wall)
         self._rules = {rule.id: rule for rule in rules}
+        self._by_name = {rule.name: rule for rule in rules}
+        self._put_aside: deque[tuple[ActiveRule, bytes, bytes]] = deque()
+        self.has_leftovers = False  # files may be hidden that an earlier removal left
         self._edge = edge
         self._clock = clock
         self._random = random
@@ -122,6 +130,8 @@ class Disposal:
         moved = [one for one in committed if one.prepared is not None]
         for one, intent in zip(moved, self._endings.intend_all(list(map(self._removal, moved))), strict=True):
             one.intent = intent
+        if self.has_leftovers:
+            self._endings.supersede([one.intent for one in moved if one.intent is not None])
         return committed
 
     def _removal(self, one: Taken) -> tuple[Entry, str, bool, dict[str, Any]]:
@@ -143,9 +153,25 @@ class Disposal:
         if one.prepared is None or one.intent is None:
             return one.refusal
         try:
-            return removal.finish(one.prepared, hidden_name(self._tag, one.intent.id))
+            outcome = removal.finish(one.prepared, hidden_name(self._tag, one.intent.id))
         except UploaderError as refusal:
             return refusal
+        return self.set_aside(one.intent, outcome) if outcome.superseded else outcome
+
+    def set_aside(self, intent: Intent, outcome: Outcome) -> Outcome:
+        """Give superseded content a name of its own, where the rule's pattern has room for one."""
+        rule, hidden = self._by_name.get(intent.rule), hidden_name(self._tag, intent.id)
+        if rule is None or name_for(rule, intent.folder, hidden) == intent.name:
+            return outcome
+        name = put_aside(self._edge, rule, intent.folder, hidden)
+        if name is None:
+            return outcome
+        self._put_aside.append((rule, intent.folder, name))
+        return Outcome(Conclusion.UNDONE, f"{NAME_TAKEN}: its older content is {printable(name)} now")
+
+    def take_put_aside(self) -> list[tuple[ActiveRule, bytes, bytes]]:
+        """(rule, folder, new name) of what got a name of its own since the last call."""
+        return [self._put_aside.popleft() for _ in range(len(self._put_aside))]
 
     def record(self, finished: Iterable[tuple[Taken, Outcome | UploaderError | None]]) -> list[Disposed]:
         """Write down what came of each."""
@@ -176,11 +202,14 @@ class Disposal:
     def conclude(self, entry: Entry, intent: Intent | None, outcome: Outcome) -> Disposed:
         """Write down how a removal ended, by now or by a recovery."""
         if outcome.conclusion is Conclusion.LEFT_HIDDEN:
+            self.has_leftovers = True
+            if outcome.superseded and intent is not None:
+                self._endings.mark_superseded([intent.id])
             return Disposed(
                 entry,
                 State.DELIVERED,
                 outcome.reason,
-                "Move the newer file of its name away for a moment; the hidden one gets its name back by itself.",
+                _ADVICE_SUPERSEDED if outcome.superseded else _ADVICE_HIDDEN,
                 left_hidden=None if intent is None else intent.id,
             )
         if intent is not None:

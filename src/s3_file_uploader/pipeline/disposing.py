@@ -7,6 +7,7 @@ the slower the disk's fsync, the more files share it. A few batches are under wa
 from __future__ import annotations
 
 import asyncio
+import os
 from typing import TYPE_CHECKING
 
 from s3_file_uploader.ledger import Entry, Queue
@@ -143,6 +144,7 @@ class Disposing:
             if disposed.left_hidden is not None:
                 self.left_hidden.add(disposed.left_hidden)
             self.tell(disposed)
+        self.tell_put_aside()
         return len(ended) == len(batch) and all(disposed.state in _GONE for disposed in ended)
 
     @staticmethod
@@ -164,6 +166,13 @@ class Disposing:
                 size=receipt.size,
                 checksum=receipt.checksum,
             )
+
+    def tell_put_aside(self) -> None:
+        """Older content that got a name of its own is to be looked at under it."""
+        for rule, folder, name in self._disposal.take_put_aside():
+            path = os.path.join(folder, name)
+            log.warning("recovered", rule=rule.name, path=path, reason="a newer file has its name")
+            self._look_again(rule, folder, name)
 
     def tell(self, disposed: Disposed) -> None:
         """One line, and what follows from it."""

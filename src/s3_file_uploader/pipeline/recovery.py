@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 from s3_file_uploader.errors import RemovalFailed
 from s3_file_uploader.ledger import Endings, Intent, Ledger, Queue
-from s3_file_uploader.model import Fingerprint
 from s3_file_uploader.observe.log import log
+from s3_file_uploader.pipeline.aside import put_aside
 from s3_file_uploader.pipeline.targets import intent_of
 from s3_file_uploader.source import recovery
 from s3_file_uploader.source.hidden import hidden_name
-from s3_file_uploader.source.removal import Conclusion, Outcome, Target
+from s3_file_uploader.source.removal import Conclusion, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -31,7 +31,6 @@ _FOREIGN_AFTER_SECONDS = (
     3600.0  # one of another ledger, which may be at work: a removal takes it milliseconds
 )
 _MOST_ORPHANS = 10_000
-_UNKNOWN = Fingerprint(0, 0, 0, 0, 0)
 
 
 class Recovery:
@@ -65,10 +64,12 @@ class Recovery:
                     log.warning(
                         "removal_failed", path=intent.path, reason=str(refusal), advice=refusal.advice
                     )
-                self.unfinished.add(intent.id)
+                self._leave(intent)
                 continue
+            if outcome.superseded:
+                outcome = self._disposal.set_aside(intent, outcome)
             if outcome.conclusion is Conclusion.LEFT_HIDDEN:
-                self.unfinished.add(intent.id)  # also one whose name was used again for other content
+                self._leave(intent)  # also one whose name was used again for other content
             else:
                 self.unfinished.discard(intent.id)
             disposed = self._writes.write(self._record, intent, outcome).result()
@@ -76,12 +77,18 @@ class Recovery:
                 concluded.append(disposed)
         return concluded
 
+    def _leave(self, intent: Intent) -> None:
+        self.unfinished.add(intent.id)
+        self._disposal.has_leftovers = True
+
     def _record(self, intent: Intent, outcome: Outcome) -> Disposed | None:
         entry = self._endings.delivered_entry(intent)
         if entry is not None:
             return self._disposal.conclude(entry, intent, outcome)
         if outcome.conclusion is not Conclusion.LEFT_HIDDEN:
             self._endings.drop_intents([intent.id])
+        elif outcome.superseded:
+            self._endings.mark_superseded([intent.id])
         return None
 
     def adopt(
@@ -105,29 +112,9 @@ class Recovery:
             seen_at = self._orphans.setdefault((folder, name), now)
             if now - seen_at < (_OURS_AFTER_SECONDS if is_ours else _FOREIGN_AFTER_SECONDS):
                 continue
-            if (new_name := self._adopt_one(rule, folder, name)) is not None:
+            if (new_name := put_aside(self._edge, rule, folder, name)) is not None:
                 adopted.append((folder, new_name))
         return adopted
-
-    def _adopt_one(self, rule: ActiveRule, folder: bytes, hidden: bytes) -> bytes | None:
-        new_name = rule.selection.name_for(
-            hidden[-16:].decode(), rule.selection.pattern.relative_folder(folder)
-        )
-        marker = rule.setting.done_marker.encode("utf-8", "surrogateescape")
-        target = Target(
-            folder=folder,
-            base=rule.base,
-            name=new_name,
-            fingerprint=_UNKNOWN,
-            marker=new_name + marker if marker else None,
-            follow_symlinks=rule.setting.follow_symlinks,
-        )
-        try:
-            outcome = recovery.adopt(self._edge, target, hidden)
-        except RemovalFailed as refusal:
-            log.warning("removal_failed", path=target.path, reason=str(refusal), advice=refusal.advice)
-            return None
-        return new_name if outcome.conclusion is Conclusion.UNDONE else None
 
     def _forget(self, rule: ActiveRule, present: set[tuple[bytes, bytes]]) -> None:
         base = rule.base

@@ -66,7 +66,11 @@ def intent_of(written: WrittenIntent, tag: str) -> Intent:
         place=None if place is None else Place(_bytes(place[0]), _bytes(place[1])),
     )
     return Intent(
-        target, hidden_name(tag, written.id), written.leased, None if seen is None else Fingerprint(*seen)
+        target,
+        hidden_name(tag, written.id),
+        written.leased,
+        None if seen is None else Fingerprint(*seen),
+        written.superseded,
     )
 
 

@@ -75,6 +75,7 @@ class Upkeep:
                 if disposed.left_hidden is not None:
                     self._disposing.left_hidden.add(disposed.left_hidden)
                 self._disposing.tell(disposed)
+            self._disposing.tell_put_aside()
         if self._feed.in_flight == 0:
             # Where the disk below the ledger is full there is nothing to be tidied, and no reason to end.
             with contextlib.suppress(LedgerUnavailable):

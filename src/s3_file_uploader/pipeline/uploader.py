@@ -180,6 +180,7 @@ class Uploader:
             log.info(
                 "recovered", path=disposed.entry.path, state=disposed.state.value, reason=disposed.reason
             )
+        disposing.tell_put_aside()
         context.due_changed.set()
 
     async def _until_end(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["PREFIX", "hidden_name", "identifier_of", "is_hidden", "tag_of"]
+__all__ = ["PREFIX", "digits_of", "hidden_name", "identifier_of", "is_hidden", "tag_of"]
 
 PREFIX = b".s3fu-"
 _FORM = re.compile(rb"\.s3fu-([0-9a-f]{8})([0-9a-f]{16})")
@@ -28,6 +28,11 @@ def hidden_name(ledger_tag: str, identifier: int) -> bytes:
     if not 0 <= identifier < 1 << 64:
         raise ValueError(f"a file's id fits 64 bits, unlike {identifier}")
     return PREFIX + f"{ledger_tag}{identifier:016x}".encode("ascii")
+
+
+def digits_of(name: bytes) -> bytes:
+    """The sixteen digits of a hidden name that tell it from all others of its ledger."""
+    return name[-16:]
 
 
 def tag_of(name: bytes) -> str | None:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from s3_file_uploader.source.edge import Edge
 
 __all__ = [
+    "NAME_TAKEN",
     "hidden_data_name",
     "hidden_marker_name",
     "is_hidden_marker",
@@ -28,6 +29,8 @@ __all__ = [
 
 # What renameat2 answers where it, its flag or the file system's support for it is missing.
 _CANNOT_REFUSE = frozenset({errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP})
+
+NAME_TAKEN = "a newer file has its name"
 
 _FIRST_DIGIT_OF_ID = len(PREFIX) + 8
 _MARKER_BIT = 8
@@ -114,7 +117,7 @@ def _taken(edge: Edge, folder_fd: int, hidden: bytes, name: bytes) -> str | None
     """The name exists: a newer file's, or this very file's, when we died between link and unlink."""
     there, ours = status_at(edge, folder_fd, name), status_at(edge, folder_fd, hidden)
     if there is None or ours is None or (there.st_dev, there.st_ino) != (ours.st_dev, ours.st_ino):
-        return "a newer file has its name"
+        return NAME_TAKEN
     try:
         edge.unlink(folder_fd, hidden)
     except OSError as error:

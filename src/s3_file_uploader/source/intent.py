@@ -46,12 +46,14 @@ class Intent:
 
     `leased`: a lease vouched for the file; without one, a removal that was cut short is undone.
     `marker_fingerprint`: the done marker that `prepare` saw; None when there was none, or unknown.
+    `superseded`: newer content had its name since, so it must never get it back.
     """
 
     target: Target
     hidden: bytes
     leased: bool
     marker_fingerprint: Fingerprint | None = None
+    superseded: bool = False
 
 
 class Conclusion(Enum):
@@ -65,12 +67,17 @@ class Conclusion(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """`reason` is for people. `fingerprint`: of what stands under the name after UNDONE."""
+    """`reason` is for people. `fingerprint`: of what stands under the name after UNDONE.
+
+    `superseded`, with LEFT_HIDDEN: newer content has, or had, its name. Give it another: under its own
+    it would be sent after the newer content, to the same key.
+    """
 
     conclusion: Conclusion
     reason: str = ""
     fingerprint: Fingerprint | None = None
     kept_as: bytes | None = None
+    superseded: bool = False
 
 
 @dataclass(slots=True, eq=False)
@@ -84,6 +91,7 @@ class Prepared:
     leased: bool = False
     entry: tuple[int, int] = (-1, -1)  # device and inode of the name itself: a link's own
     marker_fingerprint: Fingerprint | None = None
+    superseded: bool = False
 
     def intent(self, hidden: bytes) -> Intent:
         return Intent(self.target, hidden, self.leased, self.marker_fingerprint)

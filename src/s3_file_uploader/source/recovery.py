@@ -16,6 +16,7 @@ from s3_file_uploader.errors import RemovalFailed
 from s3_file_uploader.model import printable
 from s3_file_uploader.source import lease
 from s3_file_uploader.source.edge import FILE_FLAGS
+from s3_file_uploader.source.hidden import digits_of
 from s3_file_uploader.source.hiding import (
     hidden_data_name,
     hidden_marker_name,
@@ -38,7 +39,7 @@ def recover(edge: Edge, intent: Intent) -> Outcome:
     """Finish or undo one removal that the ledger has an intent for.
 
     REMOVED: forget the intent, the file is removed. UNDONE: forget it, the file has its name.
-    LEFT_HIDDEN: keep the intent and call again later. GONE: nothing of it is there any more.
+    LEFT_HIDDEN: keep the intent and call again later, or `adopt` it if superseded. GONE: nothing of it is there any more.
     Raises RemovalFailed where the folder cannot be looked at now: keep the intent as well.
     """
     target = intent.target
@@ -50,7 +51,13 @@ def recover(edge: Edge, intent: Intent) -> Outcome:
                 raise _not_there(target) from error
             return Outcome(Conclusion.GONE, "its folder is gone")
         raise unopened(error, target.path) from error
-    prepared = Prepared(edge, target, folder_fd, marker_fingerprint=intent.marker_fingerprint)
+    prepared = Prepared(
+        edge,
+        target,
+        folder_fd,
+        marker_fingerprint=intent.marker_fingerprint,
+        superseded=intent.superseded,
+    )
     try:
         entry = status_at(edge, folder_fd, intent.hidden)
         if entry is None:
@@ -87,6 +94,7 @@ def _nothing_hidden(prepared: Prepared, intent: Intent) -> Outcome:
 
 def _hidden_found(prepared: Prepared, intent: Intent) -> Outcome:
     if _has_both_names(prepared, intent):
+        prepared.superseded = False  # what has its name is this very file
         return undo(prepared, intent.hidden, "it was being put back")
     if not _reopen(prepared, intent):
         return undo(prepared, intent.hidden, "its removal was cut short and nothing vouches for it now")
@@ -116,7 +124,7 @@ def _reopen(prepared: Prepared, intent: Intent) -> bool:
 
 
 def adopt(edge: Edge, target: Target, hidden: bytes) -> Outcome:
-    """Give a hidden file that no ledger knows the new name `target.name`, so that it is found again.
+    """Give a hidden file that cannot have its own name the new one `target.name`, so that it is found again.
 
     Of `target` only folder, base, name, marker and follow_symlinks count. UNDONE: it has the name.
     With a marker wanted, its own hidden one comes back under the new name, or an empty one is made:
@@ -136,8 +144,8 @@ def adopt(edge: Edge, target: Target, hidden: bytes) -> Outcome:
             return Outcome(Conclusion.GONE, "somebody else took it away")
         if not (stat.S_ISREG(status.st_mode) or stat.S_ISLNK(status.st_mode)):
             return Outcome(Conclusion.LEFT_HIDDEN, "it is not a regular file")
-        _make_marker(prepared, hidden)
-        outcome = undo(prepared, hidden, "found again without its ledger")
+        _bring_marker(prepared, hidden)
+        outcome = undo(prepared, hidden, "it got a name of its own")
     except OSError as error:
         raise unopened(error, target.path) from error
     finally:
@@ -145,13 +153,21 @@ def adopt(edge: Edge, target: Target, hidden: bytes) -> Outcome:
     return outcome
 
 
-def _make_marker(prepared: Prepared, hidden: bytes) -> None:
-    """Where the hidden data has no hidden marker any more, make one: `undo` brings both to light."""
-    edge, folder_fd, marker = prepared.edge, prepared.folder_fd, prepared.target.marker
-    if marker is None or status_at(edge, folder_fd, hidden_marker_name(hidden)) is not None:
+def _bring_marker(prepared: Prepared, hidden: bytes) -> None:
+    """Where the hidden data has no hidden marker any more, make one: `undo` brings both to light.
+
+    Under a name that nobody else makes, its marker comes to light first: if we died in between, data
+    without a marker would wait for ever.
+    """
+    edge, folder_fd, target = prepared.edge, prepared.folder_fd, prepared.target
+    if target.marker is None:
         return
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
-    edge.close(edge.open_at(folder_fd, hidden_marker_name(hidden), flags, 0o644))
+    hidden_marker = hidden_marker_name(hidden)
+    if status_at(edge, folder_fd, hidden_marker) is None:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+        edge.close(edge.open_at(folder_fd, hidden_marker, flags, 0o644))
+    if digits_of(hidden) in target.name:
+        restore_marker(prepared, hidden)
 
 
 def _adopt_marker(edge: Edge, folder_fd: int, hidden: bytes) -> Outcome:

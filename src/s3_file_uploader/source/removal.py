@@ -27,7 +27,7 @@ from s3_file_uploader.model import Fingerprint, is_regular, printable
 from s3_file_uploader.source import lease
 from s3_file_uploader.source.claim import changed
 from s3_file_uploader.source.edge import FILE_FLAGS
-from s3_file_uploader.source.hiding import move_to_our_name, put_back, status_at
+from s3_file_uploader.source.hiding import NAME_TAKEN, move_to_our_name, put_back, status_at
 from s3_file_uploader.source.intent import Conclusion, Intent, Outcome, Prepared, Target
 from s3_file_uploader.source.lease import LeaseResult
 from s3_file_uploader.source.marker import drop_marker, hide_marker, restore_marker
@@ -228,12 +228,15 @@ def _shelve(prepared: Prepared, hidden: bytes, place: Place) -> Shelved:
 def undo(prepared: Prepared, hidden: bytes, reason: str) -> Outcome:
     """Give the data its name back, then its marker: never the other way, nor the marker alone."""
     edge, folder_fd, target = prepared.edge, prepared.folder_fd, prepared.target
+    if prepared.superseded:
+        return Outcome(Conclusion.LEFT_HIDDEN, f"{reason}; newer content had its name since", superseded=True)
     try:
         why_hidden = put_back(edge, folder_fd, hidden, target.name)
         if why_hidden is not None:
             if status_at(edge, folder_fd, hidden) is None:
                 return Outcome(Conclusion.GONE, why_hidden)
-            return Outcome(Conclusion.LEFT_HIDDEN, f"{reason}; {why_hidden}")
+            is_taken = why_hidden == NAME_TAKEN
+            return Outcome(Conclusion.LEFT_HIDDEN, f"{reason}; {why_hidden}", superseded=is_taken)
         if not restore_marker(prepared, hidden):
             return Outcome(Conclusion.LEFT_HIDDEN, f"{reason}; its done marker is still hidden")
     except OSError as error:

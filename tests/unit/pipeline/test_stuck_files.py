@@ -103,24 +103,6 @@ def _hide(folder: Path, state: Path, one: Any) -> Intent:
     return intent  # type: ignore[no-any-return]
 
 
-def test_a_hidden_file_gets_its_name_back_whenever_the_newer_one_of_that_name_has_gone(
-    folder: Path, state: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(upkeep, "_ROUND_SECONDS", 0.05)
-    monkeypatch.setattr(upkeep, "_ROUNDS_PER_TIDY", 1)
-    one = rule(folder)
-    _hide(folder, state, one)
-    newer = write(folder, "a", b"newer")
-
-    async def scenario(uploader: Uploader) -> None:
-        await asyncio.sleep(0.5)  # several rounds in which the name is taken
-        newer.unlink()
-        await until((folder / "a").exists, "its name")
-        assert (folder / "a").read_bytes() == b"hidden"
-
-    asyncio.run(running(settings(state, one), FakeTransport(), scenario))
-
-
 def test_a_hidden_file_gets_its_name_back_once_its_disk_is_there(
     tmp_path: Path, state: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
