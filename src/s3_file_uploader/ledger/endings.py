@@ -243,7 +243,9 @@ class Endings:
         return intents
 
     def intents(self) -> list[Intent]:
-        rows = self._ledger.connection.execute(f"SELECT {_INTENT_COLUMNS}, superseded FROM intent ORDER BY id")
+        rows = self._ledger.connection.execute(
+            f"SELECT {_INTENT_COLUMNS}, superseded FROM intent ORDER BY id"
+        )
         return [_intent_of(row) for row in rows]
 
     def mark_superseded(self, numbers: Iterable[int]) -> None:
