@@ -28,7 +28,7 @@ from s3_file_uploader.transport.s3.checkpoint import (
 )
 from s3_file_uploader.transport.s3.crt import combine_crc64nvme, encode_crc64
 from s3_file_uploader.transport.s3.exchange import FileSlice
-from s3_file_uploader.transport.s3.faults import UploadGone, delivery_error
+from s3_file_uploader.transport.s3.faults import ContentRejected, UploadGone, delivery_error
 from s3_file_uploader.transport.s3.upload import CHECKSUM_HEADER, check_echo, digest_slice, receipt_of
 from s3_file_uploader.transport.s3.xml import (
     Part,
@@ -250,15 +250,19 @@ class Multipart:
             self._etags[number] = there.etag
             return
         self._file.check_unchanged()
-        response = await self._store.request(
-            "UploadPart",
-            "PUT",
-            self._delivery.key,
-            query=(("partNumber", str(number)), ("uploadId", self._upload_id)),
-            headers={CHECKSUM_HEADER: checksum},
-            body=FileSlice(self._file, offset, size, self._delivery.progress),
-            payload_hash=digest.payload_hash,
-        )
+        try:
+            response = await self._store.request(
+                "UploadPart",
+                "PUT",
+                self._delivery.key,
+                query=(("partNumber", str(number)), ("uploadId", self._upload_id)),
+                headers={CHECKSUM_HEADER: checksum},
+                body=FileSlice(self._file, offset, size, self._delivery.progress),
+                payload_hash=digest.payload_hash,
+            )
+        except ContentRejected:
+            self._file.check_unchanged()  # a file that changed under us is the likelier reason
+            raise
         echo = response.headers.get(CHECKSUM_HEADER)
         if echo is not None:  # what proves the whole is the echo of the whole
             check_echo(echo, checksum)
