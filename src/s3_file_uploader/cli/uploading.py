@@ -25,6 +25,7 @@ from s3_file_uploader.pipeline.clock import Clock
 from s3_file_uploader.pipeline.uploader import Uploader
 from s3_file_uploader.source.lease import ignore_lease_signal
 from s3_file_uploader.transport.registry import opener
+from s3_file_uploader.turns import TURNS, TurnTakingSelector
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator
@@ -123,9 +124,30 @@ def upload(
             include_active=include_active,
             clock=clock,
         )
-        return asyncio.run(_life(uploader, clock, ledger.folder, stop, watcher))
+        return _run(_life(uploader, clock, ledger.folder, stop, watcher))
     finally:
         ledger.close()
+
+
+def _run(main: Coroutine[Any, Any, Summary]) -> Summary:
+    """As asyncio.run does, which before Python 3.12 takes no loop of one's own."""
+    loop = asyncio.SelectorEventLoop(TurnTakingSelector())
+    try:
+        return loop.run_until_complete(_alone(main))
+    finally:
+        loop.close()
+        TURNS.give()
+
+
+async def _alone(main: Coroutine[Any, Any, Summary]) -> Summary:
+    """End what is left beside it once it has ended."""
+    try:
+        return await main
+    finally:
+        left = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
 
 
 def _hasten(ledger: Ledger) -> None:

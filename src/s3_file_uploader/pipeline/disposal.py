@@ -32,6 +32,7 @@ from s3_file_uploader.source import archive, removal
 from s3_file_uploader.source.hidden import hidden_name
 from s3_file_uploader.source.hiding import NAME_TAKEN
 from s3_file_uploader.source.removal import Conclusion, Outcome, Prepared
+from s3_file_uploader.turns import TURNS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -103,7 +104,7 @@ class Disposal:
 
     def prepare(self, taken: Iterable[Taken]) -> list[Taken]:
         """Open what is to be removed. A file that cannot be is handed on with its refusal."""
-        return [self._prepare_one(one) for one in taken]
+        return [self._prepare_one(one) for one in TURNS.over(taken)]
 
     def _prepare_one(self, one: Taken) -> Taken:
         rule = self._rules[one.entry.rule]
@@ -147,7 +148,7 @@ class Disposal:
 
     def finish(self, taken: Iterable[Taken]) -> list[tuple[Taken, Outcome | UploaderError | None]]:
         """Hide, look again, remove or archive."""
-        return [(one, self._finish_one(one)) for one in taken]
+        return [(one, self._finish_one(one)) for one in TURNS.over(taken)]
 
     def _finish_one(self, one: Taken) -> Outcome | UploaderError | None:
         if one.prepared is None or one.intent is None:

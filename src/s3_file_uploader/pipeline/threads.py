@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from s3_file_uploader.errors import LedgerUnavailable
 from s3_file_uploader.observe.log import log
+from s3_file_uploader.turns import TURNS
 
 if TYPE_CHECKING:
     from s3_file_uploader.ledger import Ledger
@@ -161,7 +162,7 @@ class LedgerThread(Worker):
         while True:
             try:
                 with self._ledger.transaction(durable=durable):
-                    results = [job() for job in jobs]
+                    results = [job() for job in TURNS.over(jobs)]  # but the commit may sleep
             except LedgerUnavailable as error:
                 tries += 1
                 if not self._wait_for_disk(error, tries):

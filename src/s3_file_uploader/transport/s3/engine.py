@@ -24,6 +24,7 @@ from s3_file_uploader.transport.s3.multipart import Multipart
 from s3_file_uploader.transport.s3.reactor import Reactor
 from s3_file_uploader.transport.s3.slots import Slots
 from s3_file_uploader.transport.s3.upload import put_whole
+from s3_file_uploader.turns import TURNS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -175,6 +176,7 @@ class Engine:
         finally:
             self._route.pool.close()
             self._rest()
+            TURNS.give()
 
     def _receive(self, thing: Any) -> None:
         if type(thing) is not _Job:

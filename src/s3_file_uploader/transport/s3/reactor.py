@@ -18,6 +18,8 @@ from collections import deque
 from types import coroutine
 from typing import TYPE_CHECKING, Any
 
+from s3_file_uploader.turns import TURNS
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Generator
 
@@ -162,6 +164,7 @@ class Reactor:
             task, wakes, error = ready.popleft()
             if task.wakes == wakes and not task.is_done:
                 self._step(task, None, error)
+                TURNS.breathe()
         if self._timers:
             self._fire_timers()
         if self._next_sweep and self.now >= self._next_sweep:
@@ -173,7 +176,13 @@ class Reactor:
             self._asleep = True
             if self._posted:  # posted before it could see that we sleep
                 timeout = 0
-        events = self._epoll.poll(timeout)
+        if timeout == 0:
+            TURNS.breathe()
+            events = self._epoll.poll(0)
+        else:
+            TURNS.give()
+            events = self._epoll.poll(timeout)
+            TURNS.take()
         self._asleep = False
         now = self._monotonic()
         self.slept_seconds = now - self.now if timeout != 0 else 0.0
@@ -190,6 +199,7 @@ class Reactor:
                 channel.task = None
                 task.channel = None
                 self._step(task, mask, None)
+                TURNS.breathe()
             else:
                 self._stir(channel, mask)
 
