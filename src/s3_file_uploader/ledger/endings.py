@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from s3_file_uploader.ledger.ledger import Ledger
 
-__all__ = ["HISTORY_ROWS", "Endings", "forget"]
+__all__ = ["HISTORY_ROWS", "Endings", "drop", "forget"]
 
 HISTORY_ROWS = 10_000
 _INTENT_COLUMNS = (
@@ -26,32 +26,36 @@ _INTENT_COLUMNS = (
     " details"
 )
 _HISTORY_COLUMNS = (
-    "rule, path, state, reason, size, key, checksum, etag, version_id, delivered_at_wall, finished_at_wall"
+    "rule, path, state, reason, size, mtime_ns, key, checksum, etag, version_id, delivered_at_wall, finished_at_wall"
 )
 _HISTORY_SELECT = "SELECT (SELECT name FROM rule WHERE id = column1), " + ", ".join(
-    f"column{number}" for number in range(2, 12)
+    f"column{number}" for number in range(2, 13)
 )
 
 
 def forget(ledger: Ledger, entry: Entry, state: State, reason: str, wall: float) -> int:
     """Move a row into the history if it still is what `entry` says; 1 if so, else 0."""
-    connection = ledger.connection
-    changed = connection.execute(
-        "DELETE FROM file WHERE id = ? AND generation = ? AND state = ?",
-        (entry.id, entry.generation, entry.state.value),
-    ).rowcount
-    if not changed:
+    if not drop(ledger, entry):
         return 0
     record(ledger, [(entry, state, reason)], wall)
     return 1
+
+
+def drop(ledger: Ledger, entry: Entry) -> bool:
+    """Delete a row if it still is what `entry` says."""
+    deleted = ledger.connection.execute(
+        "DELETE FROM file WHERE id = ? AND generation = ? AND state = ?",
+        (entry.id, entry.generation, entry.state.value),
+    )
+    return deleted.rowcount > 0
 
 
 def record(ledger: Ledger, left: Sequence[tuple[Entry, State, str]], wall: float) -> None:
     """Write down that files left their folders, and why; the history keeps the last HISTORY_ROWS."""
     rows = [
         (
-            *(entry.rule, entry.path, state.value, reason, entry.fingerprint.size, entry.key, entry.checksum),
-            *(entry.etag, entry.version_id, entry.delivered_at_wall, wall),
+            *(entry.rule, entry.path, state.value, reason, entry.fingerprint.size, entry.fingerprint.mtime_ns),
+            *(entry.key, entry.checksum, entry.etag, entry.version_id, entry.delivered_at_wall, wall),
         )
         for entry, state, reason in left
     ]

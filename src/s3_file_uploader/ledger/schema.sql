@@ -105,6 +105,7 @@ CREATE TABLE history (
     state       TEXT NOT NULL CHECK (state IN ('removed', 'retained', 'vanished')),
     reason      TEXT NOT NULL,
     size        INTEGER NOT NULL,
+    mtime_ns    INTEGER NOT NULL,
     key         TEXT,
     checksum    TEXT,
     etag        TEXT,

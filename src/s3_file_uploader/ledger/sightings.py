@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from s3_file_uploader.ledger.endings import forget
+from s3_file_uploader.ledger.endings import drop, forget
 from s3_file_uploader.ledger.entry import ENTRY_COLUMNS, Entry, entry_of
 from s3_file_uploader.ledger.rows import execute_rows
 from s3_file_uploader.lifecycle import Event, State, follow
@@ -273,19 +273,30 @@ class Sightings:
     def gone(self, entries: Iterable[Entry], *, now: float, reason: str = "no longer in the folder") -> int:
         """Somebody else took these files away: they have vanished, unless they changed since they were read.
 
-        One that got an intent since then is on its way out by ourselves, under its hidden name.
+        One that got an intent since then is on its way out by ourselves, under its hidden name. One that
+        was looked at before we took it away, and written down after, never was there.
         """
         ours = {row[0] for row in self._ledger.connection.execute("SELECT file FROM intent")}
         count = 0
         for entry in entries:
             if entry.id in ours:
                 continue
-            state = follow(entry.state, Event.GONE)
-            count += forget(self._ledger, entry, state, reason, self._wall())
+            if self._was_taken_by_us(entry):
+                drop(self._ledger, entry)
+            else:
+                state = follow(entry.state, Event.GONE)
+                count += forget(self._ledger, entry, state, reason, self._wall())
             number = self._ledger.known_folder_id(entry.rule, entry.folder)
             if number is not None:
                 self.release_held(number, now)
         return count
+
+    def _was_taken_by_us(self, entry: Entry) -> bool:
+        found = self._ledger.connection.execute(
+            "SELECT 1 FROM history WHERE path = ? AND size = ? AND mtime_ns = ? AND state <> 'vanished'",
+            (entry.path, entry.fingerprint.size, entry.fingerprint.mtime_ns),
+        )
+        return found.fetchone() is not None
 
 
 def _new_row(rule: int, folder: int, candidate: Candidate, now: float, due_at: float) -> tuple[Any, ...]:

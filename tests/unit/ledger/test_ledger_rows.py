@@ -234,3 +234,17 @@ def test_a_file_that_we_hid_ourselves_since_it_was_read_has_not_vanished(book: B
     intent = book.endings.intend(entry, "default", leased=True, details={})
     assert book.sightings.gone([entry], now=100.0) == 0
     assert book.endings.delivered_entry(intent) is not None
+
+
+def test_a_file_that_was_looked_at_before_we_removed_it_and_written_down_after_has_not_vanished(
+    book: Book,
+) -> None:
+    book.endings.finish_all([(entry, Event.REMOVED, "") for entry in book.deliver(b"a")])
+    book.see(candidate(b"a"))
+    assert book.sightings.gone([book.row(b"a")], now=100.0) == 0
+    assert book.sightings.find(book.rule, FOLDER, [b"a"]) == []
+    history = book.ledger.connection.execute("SELECT state FROM history").fetchall()
+    assert history == [(State.REMOVED.value,)]
+
+    book.see(candidate(b"a", mtime=6))
+    assert book.sightings.gone([book.row(b"a")], now=100.0) == 1
