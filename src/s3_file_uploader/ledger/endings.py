@@ -25,9 +25,7 @@ _INTENT_COLUMNS = (
     "id, file, generation, rule, folder, name, device, inode, size, mtime_ns, ctime_ns, is_symlink, leased,"
     " details"
 )
-_HISTORY_COLUMNS = (
-    "rule, path, state, reason, size, mtime_ns, key, checksum, etag, version_id, delivered_at_wall, finished_at_wall"
-)
+_HISTORY_COLUMNS = "rule, path, state, reason, size, mtime_ns, key, checksum, etag, version_id, delivered_at_wall, finished_at_wall"
 _HISTORY_SELECT = "SELECT (SELECT name FROM rule WHERE id = column1), " + ", ".join(
     f"column{number}" for number in range(2, 13)
 )
@@ -54,7 +52,14 @@ def record(ledger: Ledger, left: Sequence[tuple[Entry, State, str]], wall: float
     """Write down that files left their folders, and why; the history keeps the last HISTORY_ROWS."""
     rows = [
         (
-            *(entry.rule, entry.path, state.value, reason, entry.fingerprint.size, entry.fingerprint.mtime_ns),
+            *(
+                entry.rule,
+                entry.path,
+                state.value,
+                reason,
+                entry.fingerprint.size,
+                entry.fingerprint.mtime_ns,
+            ),
             *(entry.key, entry.checksum, entry.etag, entry.version_id, entry.delivered_at_wall, wall),
         )
         for entry, state, reason in left

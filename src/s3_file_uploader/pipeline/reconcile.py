@@ -106,7 +106,8 @@ class Reconcile:
                 result.hidden += [(item.folder, name) for name in item.hidden]
             elif isinstance(item, Trouble):
                 result.troubles.append(item)
-        result.gone = self._write_off(seen, highest)
+        device = None if result.files else self._device_of_base()
+        result.gone = self._write_off(seen, highest, device)
         return result
 
     def _observe(self, candidates: Sequence[Candidate]) -> Sightseen:
@@ -125,14 +126,27 @@ class Reconcile:
         finally:
             self.ledger_seconds += time.thread_time() - began
 
-    def _write_off(self, seen: _Seen, highest: int) -> int:
+    def _write_off(self, seen: _Seen, highest: int, empty_device: int | None) -> int:
+        """`empty_device`: where the scan saw no file at all, the device that it looked at."""
         after = gone = 0
         while numbers := self._writes.write(self._numbers, after, highest).result():
             after = numbers[-1]
             if missing := [number for number in numbers if number not in seen]:
                 entries = self._writes.write(self._sightings.entries, missing).result()
+                entries = [entry for entry in entries if not _is_elsewhere(entry, empty_device)]
                 gone += self._gone([entry for entry in entries if self._is_gone(entry)])
         return gone
+
+    def _device_of_base(self) -> int | None:
+        base, follow = self._rule.base, self._rule.setting.follow_symlinks
+        try:
+            folder_fd = self._edge.open_folder(base, base, follow)
+        except OSError:
+            return None
+        try:
+            return self._edge.fstat(folder_fd).st_dev
+        finally:
+            self._edge.close(folder_fd)
 
     def _numbers(self, after: int, highest: int) -> list[int]:
         began = time.thread_time()
@@ -223,4 +237,15 @@ def _with_evidence(candidate: Candidate, evidence: Evidence) -> Candidate:
     return Candidate(
         *(candidate.folder, candidate.name, candidate.fingerprint, candidate.relative, evidence),
         candidate.is_symlink,
+    )
+
+
+def _is_elsewhere(entry: Entry, empty_device: int | None) -> bool:
+    """A kept file of another disk than the empty one that is there now: an empty mount point, more likely than
+    a disk that lost all its files. Were it forgotten, it would be sent again once its disk is back.
+    """
+    return (
+        empty_device is not None
+        and entry.state is State.RETAINED
+        and entry.fingerprint.device != empty_device
     )

@@ -76,3 +76,28 @@ def test_a_kept_file_whose_content_is_another_is_sent_again(folder: Path, tmp_pa
     _renumber(made, b"another")
     asyncio.run(drain(made, FakeTransport(puts=transport.puts)))
     assert transport.puts == ["a", "a"]
+
+
+def _move(one: Path, to: Path) -> None:
+    for path in list(one.iterdir()):
+        path.rename(to / path.name)
+
+
+@pytest.mark.parametrize("is_other_disk", [True, False])
+def test_an_empty_mount_point_does_not_have_kept_files_forgotten_and_sent_again(
+    folder: Path, tmp_path: Path, is_other_disk: bool
+) -> None:
+    """What stands where the disk was is another device, without a file."""
+    (folder / "a").write_bytes(b"content")
+    (tmp_path / "disk").mkdir()
+    made = settings(tmp_path / "state", rule(folder, active_file="none", after_upload="keep"))
+    transport = FakeTransport()
+    asyncio.run(drain(made, transport))
+    _move(folder, tmp_path / "disk")
+    if is_other_disk:
+        _renumber(made, b"content")
+    asyncio.run(drain(made, FakeTransport(puts=transport.puts)))
+    ledger = Ledger.open(made.state_directory, made.name)
+    kept = ledger.connection.execute("SELECT count(*) FROM file").fetchone()
+    ledger.close()
+    assert kept == (1 if is_other_disk else 0,)
