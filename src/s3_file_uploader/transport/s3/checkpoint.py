@@ -27,15 +27,16 @@ __all__ = [
 _MIB = 1024 * 1024
 PUT_LIMIT_BYTES = 16 * _MIB
 MOST_PARTS = 10_000
-_LEAST_PART_BYTES = 5 * _MIB  # of S3
+USUAL_PART_BYTES = 8 * _MIB
+LEAST_PART_BYTES = 5 * _MIB  # of S3
 _KIND = "s3-multipart"
 
 
 def part_size_of(size: int) -> int:
     """In bytes: 8 MiB, 16 for what is above 1 GiB, more only where 10 000 parts would not do."""
     least = -(-size // MOST_PARTS)
-    usual = 8 * _MIB if size <= 1024 * _MIB else 16 * _MIB
-    return max(usual, -(-least // _MIB) * _MIB)
+    usual = USUAL_PART_BYTES if size <= 1024 * _MIB else 2 * USUAL_PART_BYTES
+    return usual if least <= usual else -(-least // _MIB) * _MIB
 
 
 def checkpoint_of(delivery: Delivery, upload_id: str, part_size: int) -> Checkpoint:
@@ -90,7 +91,7 @@ def part_size_in(checkpoint: Checkpoint, fingerprint: Fingerprint) -> int:
     part_size = checkpoint.get("part_size")
     if not _is_of(checkpoint, fingerprint) or not isinstance(part_size, int):
         return 0
-    is_possible = part_size >= _LEAST_PART_BYTES and -(-fingerprint.size // part_size) <= MOST_PARTS
+    is_possible = part_size >= LEAST_PART_BYTES and -(-fingerprint.size // part_size) <= MOST_PARTS
     return part_size if is_possible else 0
 
 
