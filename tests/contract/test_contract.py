@@ -381,7 +381,7 @@ class Ledger(Courier):
 def test_a_checkpoint_is_durable_before_the_first_part_leaves(place: Place, tmp_path: Path) -> None:
     ledger = Ledger(place)
     deliver(place, ledger.delivery(new_file(tmp_path, LARGE), "key"))
-    assert ledger.there == [(0, 0)]
+    assert ledger.there[0] == (0, 0)
 
 
 @pytest.mark.parametrize("failure", [OSError("disk full"), RuntimeError("closed")], ids=["disk", "bug"])
@@ -492,6 +492,87 @@ def test_a_checkpoint_that_means_nothing_here_is_ignored(place: Place, size: int
         deliver(place, courier.delivery(path, f"key{number}", checkpoint=saved))
         assert place.content(f"key{number}") == read(path), garbage
     assert place.unfinished() == {}
+
+
+# -- taking back what was left
+
+
+def _left_behind(place: Place, path: str) -> Checkpoint:
+    """What a delivery saved that was stopped half-way."""
+    courier = Courier(place.bucket)
+    bounded(_stopped(place, courier.delivery(path, "key"), courier, 12 * MIB, cancel=False))
+    saved = courier.saved[-1]
+    assert saved is not None
+    return saved
+
+
+def _abandon(place: Place, *checkpoints: Checkpoint) -> None:
+    async def run() -> None:
+        async with place.open() as transport:
+            for checkpoint in checkpoints:
+                await transport.abandon(checkpoint)
+
+    bounded(run())
+
+
+def test_what_a_checkpoint_leads_to_is_taken_back_and_nothing_else(place: Place, tmp_path: Path) -> None:
+    path = new_file(tmp_path, 24 * MIB)
+    first, second = _left_behind(place, path), _left_behind(place, path)
+    assert place.uploads() == 2
+    _abandon(place, first)
+    assert place.uploads() == 1
+    deliver(place, Courier(place.bucket).delivery(path, "key", checkpoint=second))
+    assert place.uploads() == 0
+    assert place.content("key") == read(path)
+
+
+def test_what_is_not_there_any_more_is_taken_back_all_the_same(place: Place, tmp_path: Path) -> None:
+    saved = _left_behind(place, new_file(tmp_path, 24 * MIB))
+    _abandon(place, saved, saved)
+    _abandon(place, {**saved, "upload_id": "never-heard-of"})
+    assert place.uploads() == 0
+
+
+def test_a_checkpoint_that_means_nothing_here_leads_to_nothing_that_could_be_taken_back(
+    place: Place, tmp_path: Path
+) -> None:
+    _left_behind(place, new_file(tmp_path, 24 * MIB))
+    _abandon(place, *(saved for saved in GARBAGE if saved.get("bucket") is None))
+    assert place.uploads() == 1
+
+
+@pytest.mark.parametrize(("fault", "expected"), [("denied", AccessDenied), ("unreachable", Unreachable)])
+def test_what_cannot_be_taken_back_now_says_why(
+    place: Place, fault: str, expected: type[DeliveryError], tmp_path: Path
+) -> None:
+    saved = _left_behind(place, new_file(tmp_path, 24 * MIB))
+
+    async def run() -> None:
+        async with place.open_faulty(fault) as transport:
+            await transport.abandon(saved)
+
+    with pytest.raises(expected):
+        bounded(run())
+    assert place.uploads() == 1
+
+
+def test_a_checkpoint_says_in_words_for_people_what_has_arrived(place: Place, tmp_path: Path) -> None:
+    saved = _left_behind(place, new_file(tmp_path, 24 * MIB))
+    assert isinstance(saved["upload_id"], str)
+    assert saved["bytes_arrived"] == sum(place.unfinished().values())
+    assert saved["parts_arrived"] == -(-saved["bytes_arrived"] // saved["part_size"])
+
+
+def test_a_closed_transport_takes_nothing_back(place: Place, tmp_path: Path) -> None:
+    saved = _left_behind(place, new_file(tmp_path, 24 * MIB))
+
+    async def run() -> None:
+        async with place.open() as transport:
+            await transport.close()
+            await transport.abandon(saved)
+
+    with pytest.raises(Interrupted):
+        bounded(run())
 
 
 # -- stopping

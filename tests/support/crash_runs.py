@@ -36,6 +36,7 @@ from s3_file_uploader.source.lease import ignore_lease_signal
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from s3_file_uploader.model import Checkpoint
     from s3_file_uploader.transport.contract import Delivery
 
 __all__ = ["CASES", "Life", "main"]
@@ -134,6 +135,8 @@ class DiskTransport:
         os.replace(f"{path}.new", path)
         with open(os.path.join(self.folder, ".puts"), "ab") as file:
             file.write(json.dumps([key, content.decode()]).encode() + b"\n")
+
+    async def abandon(self, checkpoint: Checkpoint) -> None: ...
 
     async def close(self) -> None: ...
 

@@ -77,6 +77,9 @@ class Courier:
     async def save(self, checkpoint: Checkpoint | None) -> None:
         self.saved.append(checkpoint)
 
+    async def give_up(self, reason: str) -> None:
+        """What was saved last could not be taken back."""
+
     def progress(self, count: int) -> None:
         self.left_bytes += count
 
@@ -94,4 +97,6 @@ class Courier:
         on_check: Callable[[], None] | None = None,
     ) -> Delivery:
         source = PlainSource(path, Fingerprint.of(os.stat(path)), on_check)
-        return Delivery(next(self._ids), source, self.bucket, key, self.save, checkpoint, self.progress)
+        return Delivery(
+            next(self._ids), source, self.bucket, key, self.save, checkpoint, self.progress, self.give_up
+        )

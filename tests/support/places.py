@@ -57,6 +57,10 @@ class Place(Protocol):
         """How many bytes wait there of objects that nobody can see yet, by key."""
         ...
 
+    def uploads(self) -> int:
+        """How many were begun and not ended, some of them of one key."""
+        ...
+
     def held_bytes(self) -> int:
         """What the far side itself takes of this process's memory."""
         ...
@@ -99,7 +103,8 @@ class FakePlace:
         return self._open(pace=pace)
 
     def open_faulty(self, fault: str) -> AbstractAsyncContextManager[FakeTransport]:
-        return self._open(script=lambda _: self._faults[fault])
+        chosen = self._faults[fault]
+        return self._open(script=lambda _: chosen, refuses_abort=chosen)
 
     def objects(self) -> dict[str, int]:
         return {key: len(content) for key, content in self._objects.items()}
@@ -112,6 +117,9 @@ class FakePlace:
 
     def unfinished(self) -> dict[str, int]:
         return {upload.key: upload.size for upload in self._uploads.values()}
+
+    def uploads(self) -> int:
+        return len(self._uploads)
 
     def held_bytes(self) -> int:
         return sum(self.objects().values()) + sum(self.unfinished().values())
@@ -177,6 +185,9 @@ class S3Place:
             parts = self._server.client().list_parts(Bucket=self.bucket, Key=key, UploadId=upload_id)
             found[key] = sum(part["Size"] for part in parts.get("Parts", []))
         return found
+
+    def uploads(self) -> int:
+        return len(self._server.open_uploads(self.bucket))
 
     def held_bytes(self) -> int:
         return 0

@@ -103,6 +103,11 @@ class Line:
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self._socket.close()
 
+    def drop(self) -> None:
+        """Hang up from another thread; whoever reads or writes here finds that out."""
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+
     def close(self) -> None:
         """Hang up politely."""
         self._socket.shutdown(socket.SHUT_RDWR)

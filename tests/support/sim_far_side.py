@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
 
+    from s3_file_uploader.model import Checkpoint
     from s3_file_uploader.transport.contract import Delivery, OpenFile
 
 __all__ = ["Carriage", "FarSide", "Put", "SteppedTransport"]
@@ -105,6 +106,9 @@ class SteppedTransport:
         future: asyncio.Future[Receipt] = self._loop.create_future()
         self.carriages.append(Carriage(delivery, future, self._far_side.deliveries))
         return future
+
+    async def abandon(self, checkpoint: Checkpoint) -> None:
+        raise AssertionError("nothing is ever begun here that would have to be taken back")
 
     async def close(self) -> None:
         for carriage in list(self.carriages):

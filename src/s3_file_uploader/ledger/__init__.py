@@ -7,11 +7,14 @@ from s3_file_uploader.ledger.entry import Entry, Finished, Intent
 from s3_file_uploader.ledger.ledger import Ledger
 from s3_file_uploader.ledger.queue import Newest, Queue, Settled, Waiting
 from s3_file_uploader.ledger.sightings import Sightings, Sightseen
+from s3_file_uploader.ledger.uploads import Destination, GivenUp, UnderWay, Uploads
 
 __all__ = [
+    "Destination",
     "Endings",
     "Entry",
     "Finished",
+    "GivenUp",
     "Intent",
     "Ledger",
     "Newest",
@@ -19,5 +22,7 @@ __all__ = [
     "Settled",
     "Sightings",
     "Sightseen",
+    "UnderWay",
+    "Uploads",
     "Waiting",
 ]

@@ -44,6 +44,10 @@ _SET_ASIDE_ADVICE = (
     "Stop the daemon and run `s3-file-uploader ledger set-aside`: the damaged ledger is kept beside the new one, "
     "and every file still on the disk is found again. What had been delivered and not yet removed is uploaded again."
 )
+_UPLOADS_UNDER_WAY = "SELECT path, way, bucket, key, data, begun_at_wall, 'the ledger was set aside', begun_at_wall FROM checkpoint"
+_UPLOADS_GIVEN_UP = (
+    "SELECT path, way, bucket, key, data, begun_at_wall, reason, given_up_at_wall FROM given_up"
+)
 _OWNER_ADVICE = (
     "Run it as the user whose ledger it is (sudo -u …), or set StateDirectory to a folder of your own."
 )
@@ -267,28 +271,35 @@ def tag_of(name: str) -> str:
 def set_aside(folder: str) -> str | None:
     """Rename the ledger's files out of the way and return where they went; the caller holds the lock.
 
-    What the damaged ledger still says of files under a hidden name is carried over to a new one.
+    What the damaged ledger still says of files under a hidden name is carried over to a new one, and so
+    are uploads that were under way: the new one does not go on with them, but aborts them.
     """
     path = os.path.join(folder, DATABASE)
     if not os.path.exists(path):
         return None
-    intents = _salvaged_intents(path)
+    intents = _salvaged(path, "SELECT * FROM intent")
+    uploads = _salvaged(path, _UPLOADS_UNDER_WAY) + _salvaged(path, _UPLOADS_GIVEN_UP)
     kept = os.path.join(folder, time.strftime("set-aside-%Y%m%dT%H%M%SZ.db", time.gmtime()))
     for suffix in ("-wal", "-shm", ""):
         with contextlib.suppress(FileNotFoundError):
             os.replace(path + suffix, kept + suffix)
-    if intents:
+    if intents or uploads:
         with contextlib.closing(open_writing(folder)) as connection:
             connection.executemany(
                 "INSERT OR IGNORE INTO intent VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", intents
             )
+            connection.executemany(
+                "INSERT INTO given_up (path, way, bucket, key, data, begun_at_wall, reason, given_up_at_wall)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                uploads,
+            )
     return kept
 
 
-def _salvaged_intents(path: str) -> list[tuple[object, ...]]:
+def _salvaged(path: str, query: str) -> list[tuple[object, ...]]:
     rows: list[tuple[object, ...]] = []
     # A damaged ledger may fail at any row; what came before it is still worth having.
     with contextlib.suppress(sqlite3.Error), contextlib.closing(sqlite3.connect(path)) as connection:
-        for row in connection.execute("SELECT * FROM intent"):
+        for row in connection.execute(query):
             rows.append(row)  # noqa: PERF402  # the rows read before an error must survive it
     return rows

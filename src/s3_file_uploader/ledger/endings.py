@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from s3_file_uploader.ledger.entry import ENTRY_COLUMNS, Entry, Intent, entry_of
 from s3_file_uploader.ledger.rows import execute_in, execute_rows
 from s3_file_uploader.lifecycle import Event, State, follow
-from s3_file_uploader.model import Checkpoint, Fingerprint, Receipt
+from s3_file_uploader.model import Fingerprint, Receipt
 
 if TYPE_CHECKING:
     import sqlite3
@@ -279,26 +279,6 @@ class Endings:
             (intent.file, intent.generation),
         ).fetchone()
         return None if row is None else entry_of(row)
-
-    # Checkpoints.
-
-    def save_checkpoint(self, entry: Entry, data: Checkpoint | None) -> None:
-        """Keep, or with None drop, what a transport needs to go on. Commit durably."""
-        if data is None:
-            self._ledger.connection.execute("DELETE FROM checkpoint WHERE file = ?", (entry.id,))
-            return
-        self._ledger.connection.execute(
-            "INSERT INTO checkpoint VALUES (?, ?, ?) ON CONFLICT (file) DO UPDATE SET data = excluded.data",
-            (entry.id, entry.rule, json.dumps(data)),
-        )
-
-    def checkpoint(self, file: int) -> Checkpoint | None:
-        return self.checkpoints([file]).get(file)
-
-    def checkpoints(self, files: Sequence[int]) -> dict[int, Checkpoint]:
-        """What was saved for these rows, by row; most have none."""
-        found = execute_in(self._ledger.connection, "SELECT file, data FROM checkpoint WHERE file IN", files)
-        return {file: dict(json.loads(data)) for file, data in found}
 
     # Pauses, for status.
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from s3_file_uploader.ledger.database import DATABASE, open_reading, translated
 from s3_file_uploader.ledger.entry import ENTRY_COLUMNS, Entry, Finished, entry_of
+from s3_file_uploader.ledger.uploads import GivenUp, UnderWay, given_up_in, under_way_in
 from s3_file_uploader.lifecycle import State
 
 if TYPE_CHECKING:
@@ -200,9 +201,23 @@ class Reader:
         rows = self._rows(f"{_FINISHED} WHERE path = ? ORDER BY id DESC LIMIT 1", (path,))
         return _finished_of(rows[0]) if rows else None
 
-    def checkpoint_exists(self, entry: Entry) -> bool:
-        """Whether a delivery that was interrupted goes on where it stopped."""
-        return bool(self._rows("SELECT 1 FROM checkpoint WHERE file = ?", (entry.id,)))
+    def uploads_under_way(self) -> list[UnderWay]:
+        """Large files of which something lies on the far side, and whose next delivery goes on from there."""
+        with translated(self.folder):
+            return under_way_in(self._connection)
+
+    def upload_of(self, entry: Entry) -> UnderWay | None:
+        """What has begun to arrive of this very content."""
+        with translated(self.folder):
+            found = under_way_in(
+                self._connection, "WHERE file = ? AND generation = ?", (entry.id, entry.generation)
+            )
+        return found[0] if found else None
+
+    def uploads_given_up(self) -> list[GivenUp]:
+        """What nobody goes on with, and is still to be aborted."""
+        with translated(self.folder):
+            return given_up_in(self._connection)
 
     def hidden_files(self) -> int:
         """How many removals are under way or were cut short; put right by the daemon's next start."""

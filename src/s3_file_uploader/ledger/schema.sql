@@ -70,12 +70,34 @@ CREATE INDEX file_disposal ON file (rule, id) WHERE state = 'delivered' AND due_
 -- No two waiting files share an object name.
 CREATE INDEX file_key ON file (key) WHERE key IS NOT NULL AND state IN ('ready', 'sending');
 
--- What a transport saved to go on with a delivery: JSON, opaque here. The row outlives its file, so
--- that what was left on the far side can still be found.
+-- What a transport saved to go on with a delivery: JSON, opaque here but for its upload_id, and where it
+-- leads. The row outlives its file, so that what was left on the far side can still be found.
 CREATE TABLE checkpoint (
-    file    INTEGER PRIMARY KEY,
-    rule    INTEGER NOT NULL REFERENCES rule (id),
-    data    TEXT NOT NULL CHECK (typeof(data) = 'text')
+    file        INTEGER PRIMARY KEY,
+    generation  INTEGER NOT NULL,               -- of the content that it is of
+    path        BLOB NOT NULL CHECK (typeof(path) = 'blob'),
+    size        INTEGER NOT NULL,               -- bytes, of the file
+    way         TEXT NOT NULL,                  -- JSON: the settings that lead there
+    bucket      TEXT NOT NULL,
+    key         TEXT NOT NULL,
+    data        TEXT NOT NULL CHECK (typeof(data) = 'text'),
+    begun_at_wall REAL NOT NULL
+);
+
+-- Uploads that nobody goes on with, until the far side says that they are not there any more.
+CREATE TABLE given_up (
+    id          INTEGER PRIMARY KEY AUTOINCREMENT,
+    path        BLOB NOT NULL,                  -- these as in checkpoint
+    way         TEXT NOT NULL,
+    bucket      TEXT NOT NULL,
+    key         TEXT NOT NULL,
+    data        TEXT NOT NULL,
+    begun_at_wall REAL NOT NULL,
+    reason      TEXT NOT NULL,                  -- why nobody goes on with it
+    given_up_at_wall REAL NOT NULL,
+    due_at      REAL NOT NULL DEFAULT 0,        -- it is aborted no sooner
+    attempts    INTEGER NOT NULL DEFAULT 0,     -- at aborting it
+    error       TEXT NOT NULL DEFAULT ''        -- of the last one
 );
 
 -- Files being removed: the hidden name is made of the ledger's tag and the id, which is never reused.

@@ -57,6 +57,8 @@ EVENTS: Final[dict[str, str]] = {
     "paused": "a destination does not answer or refuses everything",
     "resumed": "the destination takes files again",
     "slowed": "the store asked for fewer requests",
+    "aborted": "an unfinished upload that nobody goes on with was taken back",
+    "abort_failed": "it could not be taken back; it is tried again",
     "failed": "something of our own broke; the daemon goes on",
 }
 

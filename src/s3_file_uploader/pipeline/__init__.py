@@ -8,6 +8,7 @@
 | `feed`, `sending`, `gate`, `backoff` | claims, deliveries, how they ended, pauses |
 | `disposing`, `disposal`, `targets` | receipts, then removal |
 | `recovery`, `content` | what a crash or a reboot left |
+| `leftovers`, `way` | uploads that nobody goes on with, aborted |
 | `context`, `threads`, `clock`, `rules`, `progress`, `outcome` | what they share |
 """
 

@@ -12,13 +12,14 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from s3_file_uploader.errors import DeliveryError, FileChanged, Interrupted, TransferFault
-from s3_file_uploader.ledger import Endings, Entry, Sightings
+from s3_file_uploader.ledger import Destination, Endings, Entry, Sightings, Uploads
 from s3_file_uploader.lifecycle import State
 from s3_file_uploader.model import Checkpoint, Receipt
 from s3_file_uploader.observe.log import log
 from s3_file_uploader.pipeline.backoff import is_worth_telling
 from s3_file_uploader.pipeline.gate import Gate, Verdict
 from s3_file_uploader.pipeline.sending import Claim, Ended, Sending
+from s3_file_uploader.pipeline.way import way_of
 from s3_file_uploader.source.claim import ClaimedSource, Folders
 from s3_file_uploader.transport.contract import Delivery, Transport
 
@@ -55,6 +56,10 @@ class Feed:
         self.folders = Folders(context.edge)
         self._endings = Endings(context.ledger, context.clock.wall)
         self._sightings = Sightings(context.ledger, context.clock.wall)
+        self._uploads = Uploads(context.ledger, context.clock.wall)
+        self._places = {
+            rule.id: Destination(way_of(rule.setting), rule.setting.bucket_name) for rule in context.rules
+        }
         self._running: dict[tuple[str, str], asyncio.Future[Receipt]] = {}  # by destination and key
         self._ended: list[tuple[Claim, Receipt | BaseException]] = []
         self._has_ended = asyncio.Event()
@@ -134,6 +139,7 @@ class Feed:
             partial(self._save, entry),
             claim.checkpoint,
             self._context.progress.sent,
+            partial(self._give_up, entry),
         )
         future = asyncio.ensure_future(self._transports[rule.destination].deliver(delivery))
         self._running[rule.destination, claim.key] = future
@@ -143,7 +149,12 @@ class Feed:
             log.debug("sending", rule=rule.name, path=entry.path, key=claim.key, size=entry.fingerprint.size)
 
     async def _save(self, entry: Entry, checkpoint: Checkpoint | None) -> None:
-        await self._context.writer.awaited(self._endings.save_checkpoint, entry, checkpoint, durable=True)
+        await self._context.writer.awaited(
+            self._uploads.save, entry, checkpoint, self._places[entry.rule], durable=True
+        )
+
+    async def _give_up(self, entry: Entry, reason: str) -> None:
+        await self._context.writer.awaited(self._uploads.give_up, [entry.id], reason, durable=True)
 
     def _note_end(self, claim: Claim, future: asyncio.Future[Receipt]) -> None:
         del self._running[self._context.rule(claim.entry).destination, claim.key]
@@ -265,6 +276,12 @@ class Feed:
         now = self._context.clock.now()
         times = [gate.next_probe_at() for gate in self._context.gates.values()]
         return min((at for at in times if at is not None and at > now), default=None)
+
+    async def stop(self, destination: str, key: str) -> None:
+        """End a delivery, if it is under way; its file is ready again soon."""
+        if (future := self._running.get((destination, key))) is not None:
+            future.cancel()
+            await asyncio.wait([future])
 
     def cancel_all(self) -> None:
         """Ask every running delivery to stop and keep its checkpoint."""

@@ -89,6 +89,10 @@ class Gate:
         """Files that can tell nothing new of the destination: others go first."""
         return (*self.suspects, *self.broken) if self.is_paused else tuple(self.suspects)
 
+    def carries(self, file: int) -> bool:
+        """Whether the file is on its way."""
+        return file in self._in_flight
+
     def admits(self, now: float) -> int:
         """How many more deliveries may begin now."""
         if self.is_paused:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from s3_file_uploader.errors import DeliveryError, FileBusy, FileUnreadable, Interrupted
 from s3_file_uploader.keys import KeyProblem, object_key
-from s3_file_uploader.ledger import Endings, Entry, Ledger, Queue
+from s3_file_uploader.ledger import Endings, Entry, Ledger, Queue, UnderWay, Uploads
 from s3_file_uploader.lifecycle import Event, State
 from s3_file_uploader.model import Checkpoint, printable
 from s3_file_uploader.pipeline.backoff import backoff_seconds
@@ -65,6 +65,7 @@ class Sending:
         self._ledger = ledger
         self._queue = Queue(ledger)
         self._endings = Endings(ledger, clock.wall)
+        self._uploads = Uploads(ledger, clock.wall)
         self._rules = {rule.id: rule for rule in rules}
         self._settling = settling
         self._clock = clock
@@ -83,16 +84,26 @@ class Sending:
         claims: list[Claim] = []
         taken: set[str] = set()
         oldest = self._queue.peek(rule.id, limit, but_not=but_not)
-        checkpoints = self._endings.checkpoints([entry.id for entry in oldest])
+        begun = self._uploads.saved([entry.id for entry in oldest])
         for ready in self._settling.second_look(oldest):
             key = self._key(rule, ready.entry, taken)
             if key is None:
                 continue
             taken.add(key)
             sending = ready.entry._replace(state=State.SENDING, key=key)
-            claims.append(Claim(sending, key, ready.needs_proof, checkpoints.get(sending.id)))
+            claims.append(Claim(sending, key, ready.needs_proof, self._checkpoint(rule, sending, begun)))
         self._queue.claim([(claim.entry, claim.key) for claim in claims])
         return claims
+
+    def _checkpoint(self, rule: ActiveRule, entry: Entry, begun: Mapping[int, UnderWay]) -> Checkpoint | None:
+        """What to go on from; an upload that leads to another object than the file's is given up."""
+        upload = begun.get(entry.id)
+        if upload is None:
+            return None
+        if (upload.bucket, upload.key) == (rule.setting.bucket_name, entry.key):
+            return upload.data
+        self._uploads.give_up([entry.id], "its file goes elsewhere now")
+        return None
 
     def _key(self, rule: ActiveRule, entry: Entry, taken: set[str]) -> str | None:
         """The file's object name; None when it cannot have one and was parked with the reason."""

@@ -11,6 +11,7 @@ import asyncio
 import os
 import random as randomness
 import socket
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from s3_file_uploader.ledger import Endings, Intent, Ledger, Queue, Sightings
@@ -22,6 +23,7 @@ from s3_file_uploader.pipeline.disposal import Disposal
 from s3_file_uploader.pipeline.disposing import Disposing
 from s3_file_uploader.pipeline.feed import Feed
 from s3_file_uploader.pipeline.gate import Gate
+from s3_file_uploader.pipeline.leftovers import Aborted, Leftovers, Wanted
 from s3_file_uploader.pipeline.outcome import is_done, summarise
 from s3_file_uploader.pipeline.progress import Progress, Summary
 from s3_file_uploader.pipeline.recovery import Recovery
@@ -79,6 +81,7 @@ class Uploader:
         self._stop = asyncio.Event()
         self._context: Context | None = None
         self._watchings: list[Watching] = []
+        self._abort: Callable[[Wanted], Awaitable[list[Aborted]]] | None = None
         self.progress = Progress()
 
     def stop(self) -> None:
@@ -107,6 +110,16 @@ class Uploader:
             hostname=socket.gethostname(),
         )
         feed = Feed(context, sending, disposing, transports, self._look_again)
+        leftovers = Leftovers(
+            self._ledger,
+            context.writer.awaited,
+            clock=self._clock,
+            random=self._random,
+            open_transport=self._open_transport,
+            transports=transports,
+            carries=lambda file: any(gate.carries(file) for gate in context.gates.values()),
+        )
+        self._abort = partial(leftovers.abort, stop=feed.stop)
         recovery = Recovery(self._ledger, context.writer, self._edge, disposal, self._clock)
         self._watchings = [Watching(context, rule, looking[rule.id], recovery) for rule in context.rules]
         log.info("started", files=None, rule=", ".join(rule.name for rule in context.rules))
@@ -121,8 +134,9 @@ class Uploader:
                 feed.collect(),
                 Deciding(context, settling, disposing, looking).run(),
                 Upkeep(context, disposing, recovery, feed).run(),
+                leftovers.run(),
             ]
-            unreachable = await self._until_end(context, feed, disposing, loops)
+            unreachable = await self._until_end(context, feed, disposing, leftovers, loops)
         finally:
             await self._close(context, feed, transports)
         return await self._summary(context, unreachable)
@@ -184,12 +198,19 @@ class Uploader:
         context.due_changed.set()
 
     async def _until_end(
-        self, context: Context, feed: Feed, disposing: Disposing, loops: Iterable[Coroutine[Any, Any, None]]
+        self,
+        context: Context,
+        feed: Feed,
+        disposing: Disposing,
+        leftovers: Leftovers,
+        loops: Iterable[Coroutine[Any, Any, None]],
     ) -> DeliveryError | None:
         tasks = [asyncio.ensure_future(loop) for loop in loops]
         stopping = asyncio.ensure_future(self._stop.wait())
         watching_done = (
-            asyncio.ensure_future(self._done(context, feed, disposing)) if self._until_done else None
+            asyncio.ensure_future(self._done(context, feed, disposing, leftovers))
+            if self._until_done
+            else None
         )
         endings: list[asyncio.Future[Any]] = [
             task for task in (stopping, watching_done, context.broken) if task is not None
@@ -215,7 +236,9 @@ class Uploader:
         while (feed.in_flight or disposing.waiting) and self._clock.monotonic() < deadline:  # noqa: ASYNC110  # two sources, once
             await asyncio.sleep(0.02)
 
-    async def _done(self, context: Context, feed: Feed, disposing: Disposing) -> DeliveryError | None:
+    async def _done(
+        self, context: Context, feed: Feed, disposing: Disposing, leftovers: Leftovers
+    ) -> DeliveryError | None:
         """For a drain: returns once nothing more can go, with the error of a destination that is given up."""
         while True:  # asked ten times a second, and only in a drain: many things may end it
             await asyncio.sleep(0.1)
@@ -233,6 +256,7 @@ class Uploader:
             ):
                 continue
             if await context.writer.awaited(is_done, self._ledger, self._clock):
+                await leftovers.round()
                 return None
 
     async def _close(self, context: Context, feed: Feed, transports: Mapping[str, Transport]) -> None:
@@ -274,6 +298,10 @@ class Uploader:
         if count:
             log.info("released", files=count)
         return count
+
+    async def abort_uploads(self, wanted: Wanted) -> list[Aborted]:
+        """Abort uploads that a person names; a file whose upload was under way is sent anew."""
+        return [] if self._abort is None else await self._abort(wanted)
 
     def rescan(self) -> None:
         """Look at everything now."""

@@ -11,7 +11,12 @@ A transport MUST
 - call `save` and wait for it before it leaves anything on the far side that must be found again
   after a crash (an upload id), and hand back `None` to `save` when nothing is left there;
 - go on from `delivery.checkpoint` if there is one it can use, and ignore one it cannot;
+- take back what it left and will not use again, and call `give_up` where that cannot be done now;
+- take back, when `abandon` asks for it, what a checkpoint leads to, and nothing else;
 - use memory that does not grow with the size of a file.
+
+A checkpoint belongs to the transport that saved it. For people it MAY say `upload_id`, the name that
+the far side has for what was begun, `part_size`, `parts_arrived` and `bytes_arrived`.
 
 `deliver` is called on the pipeline's event loop, returns at once, and the awaitable it returns ends
 on that loop. Cancelling the awaitable asks the transport to stop and to keep the checkpoint.
@@ -26,7 +31,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from s3_file_uploader.model import Checkpoint, Fingerprint, Receipt
 
-__all__ = ["Delivery", "OpenFile", "Save", "Source", "Transport"]
+__all__ = ["Delivery", "GiveUp", "OpenFile", "Save", "Source", "Transport"]
 
 
 class OpenFile(Protocol):
@@ -64,6 +69,14 @@ class Source(Protocol):
 Save = Callable[["Checkpoint | None"], Awaitable[None]]
 
 
+# What the last saved checkpoint leads to is of no use any more, for this reason, and is still there. It is
+# remembered durably, and `abandon` is asked later and again. Called on the pipeline's event loop.
+GiveUp = Callable[[str], Awaitable[None]]
+
+
+async def _give_up_nothing(_reason: str) -> None: ...
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Delivery:
     """One file on its way to one object.
@@ -78,6 +91,7 @@ class Delivery:
     save: Save
     checkpoint: Checkpoint | None = None
     progress: Callable[[int], None] = field(default=lambda _count: None)
+    give_up: GiveUp = _give_up_nothing
 
 
 class Transport(Protocol):
@@ -85,6 +99,13 @@ class Transport(Protocol):
 
     def deliver(self, delivery: Delivery) -> Awaitable[Receipt]:
         """Carry the file to its key and return the proof, or raise a DeliveryError."""
+        ...
+
+    def abandon(self, checkpoint: Checkpoint) -> Awaitable[None]:
+        """Take back what a checkpoint leads to; ends once the far side says that it is not there any more.
+
+        No delivery may be going on from it. Raises a DeliveryError where that cannot be told.
+        """
         ...
 
     async def close(self) -> None:

@@ -36,6 +36,7 @@ from s3_file_uploader.model import Receipt
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
 
+    from s3_file_uploader.model import Checkpoint
     from s3_file_uploader.transport.contract import Delivery, OpenFile
 
 __all__ = ["FakeTransport", "FakeUpload", "Fault", "fault_error"]
@@ -43,6 +44,7 @@ __all__ = ["FakeTransport", "FakeUpload", "Fault", "fault_error"]
 _CHUNK_BYTES = 256 * 1024
 _PART_BYTES = 8 * 1024 * 1024
 _KIND = "fake-parts"
+_numbers = itertools.count(1)  # of uploads, over all transports of this process: none is ever used twice
 
 
 class Fault(Enum):
@@ -115,6 +117,7 @@ class FakeTransport:
     uploads: dict[str, FakeUpload] = field(default_factory=dict)
     part_bytes: int = _PART_BYTES
     deadline_seconds: float = 0.05
+    refuses_abort: Fault = Fault.NONE  # what goes wrong with taking back what was begun
     puts: list[str] = field(default_factory=list)  # every key that was written, in order
     is_closed: bool = False
     _running: dict[asyncio.Future[Receipt], asyncio.Task[Receipt]] = field(default_factory=dict)
@@ -129,6 +132,18 @@ class FakeTransport:
         task.add_done_callback(lambda task: self._end(outcome, task))
         outcome.add_done_callback(lambda _: task.cancel())
         return outcome
+
+    async def abandon(self, checkpoint: Checkpoint) -> None:
+        if self.is_closed:
+            raise Interrupted("shutting down")
+        await asyncio.sleep(0)
+        if checkpoint.get("kind") == _KIND and isinstance(checkpoint.get("upload_id"), str):
+            self._abort(checkpoint["upload_id"])
+
+    def _abort(self, upload_id: str) -> None:
+        if self.refuses_abort is not Fault.NONE:
+            raise fault_error(self.refuses_abort)
+        self.uploads.pop(upload_id, None)
 
     async def close(self) -> None:
         self.is_closed = True
@@ -193,12 +208,13 @@ class FakeTransport:
                 opened.check_unchanged()
                 await self._send(delivery, part, None if breaks_at is None else breaks_at - upload.size)
                 upload.take(part)
+                if upload.size < opened.size:
+                    await self._save(delivery, upload_id)
             await self._wait(delivery)
             opened.check_unchanged()
             self._appear(delivery, upload.body.getvalue(), fault)
-        except (FileChanged, Refused, Unproven):
-            del self.uploads[upload_id]
-            await delivery.save(None)
+        except (FileChanged, Refused, Unproven) as error:
+            await self._take_back(delivery, upload_id, str(error))
             raise
         del self.uploads[upload_id]
         return upload.crc
@@ -237,17 +253,39 @@ class FakeTransport:
         if upload_id and _crc(opened, self.uploads[upload_id].size) == self.uploads[upload_id].crc:
             return upload_id
         await self._forget(delivery)
-        upload_id = next(name for number in itertools.count(1) if (name := f"u{number}") not in self.uploads)
+        upload_id = next(name for number in _numbers if (name := f"u{number}") not in self.uploads)
         self.uploads[upload_id] = FakeUpload(delivery.key)
-        checkpoint = {"kind": _KIND, "upload_id": upload_id, "fingerprint": list(delivery.source.fingerprint)}
         try:
-            await delivery.save(checkpoint)
-        except BaseException as error:
+            await self._save(delivery, upload_id)
+        except BaseException:
             del self.uploads[upload_id]  # nobody would find it again
-            if isinstance(error, Exception):
-                raise Interrupted(f"the checkpoint could not be saved: {error}") from error
             raise
         return upload_id
+
+    async def _save(self, delivery: Delivery, upload_id: str) -> None:
+        try:
+            await delivery.save(self._checkpoint(delivery, upload_id))
+        except Exception as error:
+            raise Interrupted(f"the checkpoint could not be saved: {error}") from error
+
+    def _checkpoint(self, delivery: Delivery, upload_id: str) -> Checkpoint:
+        arrived = self.uploads[upload_id].size
+        return {
+            "kind": _KIND,
+            "upload_id": upload_id,
+            "fingerprint": list(delivery.source.fingerprint),
+            "part_size": self.part_bytes,
+            "parts_arrived": -(-arrived // self.part_bytes),
+            "bytes_arrived": arrived,
+        }
+
+    async def _take_back(self, delivery: Delivery, upload_id: str, reason: str) -> None:
+        try:
+            self._abort(upload_id)
+        except DeliveryError:
+            await delivery.give_up(reason)
+        else:
+            await delivery.save(None)
 
     def _upload_id(self, delivery: Delivery) -> str:
         """The upload that the checkpoint leads to, if it is one of this very content."""
@@ -268,8 +306,14 @@ class FakeTransport:
         """Take back what an older try left, now that it is of no use."""
         if delivery.checkpoint is None:
             return
-        self.uploads.pop(self._mine(delivery), None)
-        await delivery.save(None)
+        upload_id = self._mine(delivery)
+        if upload_id or not self._leads_elsewhere(delivery):
+            await self._take_back(delivery, upload_id, "the file has other content now")
+
+    def _leads_elsewhere(self, delivery: Delivery) -> bool:
+        """What is of another object is not ours to take back: the pipeline sees to it."""
+        upload = self.uploads.get(str((delivery.checkpoint or {}).get("upload_id")))
+        return upload is not None and upload.key != delivery.key
 
 
 class _Bug(Exception):

@@ -51,7 +51,8 @@ def opener(settings: Settings, conceal: Callable[..., None] | None = None) -> Ca
     `conceal` is told every secret that a transport gets to know.
     """
     openers: dict[str, Callable[[Rule], Transport]] = {}
-    for rule in settings.rules:
+
+    def opener_of(rule: Rule) -> Callable[[Rule], Transport]:
         if rule.transport not in TRANSPORTS:
             raise ConfigurationError(
                 f"rule {rule.name}: Transport {rule.transport} is not part of this version",
@@ -59,4 +60,8 @@ def opener(settings: Settings, conceal: Callable[..., None] | None = None) -> Ca
             )
         if rule.transport not in openers:
             openers[rule.transport] = TRANSPORTS[rule.transport](settings, conceal)
-    return lambda rule: openers[rule.transport](rule)
+        return openers[rule.transport]
+
+    for rule in settings.rules:  # what is wrong with them shows before anything is opened
+        opener_of(rule)
+    return lambda rule: opener_of(rule)(rule)

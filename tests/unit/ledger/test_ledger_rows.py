@@ -220,15 +220,6 @@ def test_evidence_of_a_close_brings_a_decision_forward(book: Book) -> None:
     assert [one.entry.evidence for one in book.queue.waiting(60.0, 1 << 62, 10)] == [Evidence.CLOSED]
 
 
-def test_checkpoints_survive_and_go_with_the_receipt(book: Book) -> None:
-    book.see(candidate(b"a"))
-    (sent,) = book.send(*book.settle())
-    book.endings.save_checkpoint(sent, {"upload_id": "x"})
-    assert book.endings.checkpoint(sent.id) == {"upload_id": "x"}
-    book.endings.prove([(sent, receipt(sent))])
-    assert book.endings.checkpoint(sent.id) is None
-
-
 def test_a_file_that_we_hid_ourselves_since_it_was_read_has_not_vanished(book: Book) -> None:
     (entry,) = book.deliver(b"a")
     intent = book.endings.intend(entry, "default", leased=True, details={})

@@ -2,28 +2,41 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from s3_file_uploader.model import Fingerprint
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from s3_file_uploader.model import Checkpoint
     from s3_file_uploader.transport.contract import Delivery
 
-__all__ = ["PUT_LIMIT_BYTES", "checkpoint_of", "part_size_in", "part_size_of", "upload_id_in"]
+__all__ = [
+    "PUT_LIMIT_BYTES",
+    "Place",
+    "checkpoint_of",
+    "leads_here",
+    "part_size_in",
+    "part_size_of",
+    "place_in",
+    "upload_id_in",
+    "with_arrived",
+]
 
 _MIB = 1024 * 1024
 PUT_LIMIT_BYTES = 16 * _MIB
 MOST_PARTS = 10_000
-_LEAST_PART_BYTES = 5 * _MIB  # of S3
+USUAL_PART_BYTES = 8 * _MIB
+LEAST_PART_BYTES = 5 * _MIB  # of S3
 _KIND = "s3-multipart"
 
 
 def part_size_of(size: int) -> int:
     """In bytes: 8 MiB, 16 for what is above 1 GiB, more only where 10 000 parts would not do."""
     least = -(-size // MOST_PARTS)
-    usual = 8 * _MIB if size <= 1024 * _MIB else 16 * _MIB
-    return max(usual, -(-least // _MIB) * _MIB)
+    usual = USUAL_PART_BYTES if size <= 1024 * _MIB else 2 * USUAL_PART_BYTES
+    return usual if least <= usual else -(-least // _MIB) * _MIB
 
 
 def checkpoint_of(delivery: Delivery, upload_id: str, part_size: int) -> Checkpoint:
@@ -38,14 +51,39 @@ def checkpoint_of(delivery: Delivery, upload_id: str, part_size: int) -> Checkpo
     }
 
 
+def with_arrived(checkpoint: Checkpoint, sizes: Collection[int]) -> Checkpoint:
+    """The same, saying how much of the file has arrived: for people, as the store itself is asked on resuming."""
+    return {**checkpoint, "parts_arrived": len(sizes), "bytes_arrived": sum(sizes)}
+
+
+class Place(NamedTuple):
+    """Where a checkpoint leads."""
+
+    bucket: str
+    key: str
+    upload_id: str
+
+
+def place_in(checkpoint: Checkpoint | None) -> Place | None:
+    """None where the checkpoint is not one of ours."""
+    if not isinstance(checkpoint, dict) or checkpoint.get("kind") != _KIND:
+        return None
+    names = [checkpoint.get(name) for name in Place._fields]
+    if not all(isinstance(name, str) and name for name in names):
+        return None
+    return Place(*map(str, names))
+
+
+def leads_here(checkpoint: Checkpoint | None, delivery: Delivery) -> bool:
+    """False for an upload of ours that is of another object."""
+    place = place_in(checkpoint)
+    return place is None or (place.bucket, place.key) == (delivery.bucket, delivery.key)
+
+
 def upload_id_in(checkpoint: Checkpoint | None, delivery: Delivery) -> str:
     """Empty where the checkpoint is not one of ours, or leads elsewhere."""
-    if not isinstance(checkpoint, dict) or checkpoint.get("kind") != _KIND:
-        return ""
-    if checkpoint.get("bucket") != delivery.bucket or checkpoint.get("key") != delivery.key:
-        return ""
-    upload_id = checkpoint.get("upload_id")
-    return upload_id if isinstance(upload_id, str) else ""
+    place = place_in(checkpoint)
+    return place.upload_id if place is not None and leads_here(checkpoint, delivery) else ""
 
 
 def part_size_in(checkpoint: Checkpoint, fingerprint: Fingerprint) -> int:
@@ -53,7 +91,7 @@ def part_size_in(checkpoint: Checkpoint, fingerprint: Fingerprint) -> int:
     part_size = checkpoint.get("part_size")
     if not _is_of(checkpoint, fingerprint) or not isinstance(part_size, int):
         return 0
-    is_possible = part_size >= _LEAST_PART_BYTES and -(-fingerprint.size // part_size) <= MOST_PARTS
+    is_possible = part_size >= LEAST_PART_BYTES and -(-fingerprint.size // part_size) <= MOST_PARTS
     return part_size if is_possible else 0
 
 

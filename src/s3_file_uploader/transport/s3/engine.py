@@ -27,7 +27,7 @@ from s3_file_uploader.transport.s3.upload import put_whole
 from s3_file_uploader.turns import TURNS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable, Coroutine
 
     from s3_file_uploader.model import Checkpoint, Receipt
     from s3_file_uploader.transport.contract import Delivery
@@ -107,6 +107,7 @@ class Engine:
         self._ended: deque[tuple[_Outcome, Receipt | None, DeliveryError | None]] = deque()
         self._is_told = False
         self._unresolved: set[_Outcome] = set()
+        self._errands: set[asyncio.Future[None]] = set()
         self._saves: set[asyncio.Task[None]] = set()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
@@ -134,6 +135,24 @@ class Engine:
         self._resolve()
         for outcome in list(self._unresolved):
             self._settle(outcome, None, Interrupted("the disk did not answer before we had to stop"))
+        for errand in list(self._errands):
+            self._conclude(errand, Interrupted("shutting down"))
+
+    def send(self, errand: Callable[[Store], Coroutine[Any, Any, None]]) -> asyncio.Future[None]:
+        """Something to be asked of the store that is no delivery, and has no file."""
+        concluded: asyncio.Future[None] = self._loop.create_future()
+        self._errands.add(concluded)
+        self._reactor.post(lambda: self._set_out(errand, concluded))
+        return concluded
+
+    def _conclude(self, errand: asyncio.Future[None], error: BaseException | None) -> None:
+        self._errands.discard(errand)
+        if errand.done():
+            return
+        if error is None:
+            errand.set_result(None)
+        else:
+            errand.set_exception(error if isinstance(error, DeliveryError) else _bug(error))
 
     def _gather(self) -> None:
         """The first delivery ended: more are about to. To change threads for each costs more than to send it."""
@@ -154,17 +173,17 @@ class Engine:
         elif receipt is not None:
             outcome.set_result(receipt)
 
-    def _start_save(self, delivery: Delivery, checkpoint: Checkpoint | None, saved: Signal) -> None:
-        async def save() -> None:
+    def _start_writing(self, write: Callable[[], Awaitable[None]], written: Signal) -> None:
+        async def run() -> None:
             failure: BaseException | None = None
             try:
-                await delivery.save(checkpoint)
+                await write()
             # Whatever the ledger fails with must reach the delivery that waits for it in another thread.
             except BaseException as error:  # noqa: BLE001
                 failure = error
-            self._reactor.post(lambda: saved.set(failure))
+            self._reactor.post(lambda: written.set(failure))
 
-        task = self._loop.create_task(save())
+        task = self._loop.create_task(run())
         self._saves.add(task)
         task.add_done_callback(self._saves.discard)
 
@@ -242,7 +261,7 @@ class Engine:
                 reactor=reactor,
                 buffer=buffer,
                 slots=self._slots,
-                save=self._save,
+                keeper=self,
             )
             if file.size > PUT_LIMIT_BYTES:
                 return await upload.run()
@@ -251,16 +270,35 @@ class Engine:
         finally:
             file.close()
 
-    async def _save(self, delivery: Delivery, checkpoint: Checkpoint | None) -> None:
+    async def save(self, delivery: Delivery, checkpoint: Checkpoint | None) -> None:
         """Have the pipeline save a checkpoint, over there on its loop, and wait until it is durable."""
-        saved = self._reactor.signal()
+        await self._write(lambda: delivery.save(checkpoint))
+
+    async def give_up(self, delivery: Delivery, reason: str) -> None:
+        """Have the pipeline see to what was saved last, which could not be taken back."""
+        await self._write(lambda: delivery.give_up(reason))
+
+    async def _write(self, write: Callable[[], Awaitable[None]]) -> None:
+        written = self._reactor.signal()
         try:
-            self._loop.call_soon_threadsafe(self._start_save, delivery, checkpoint, saved)
+            self._loop.call_soon_threadsafe(self._start_writing, write, written)
         except RuntimeError:
             raise Interrupted("the program is ending") from None
-        failure = await saved.wait()
+        failure = await written.wait()
         if failure is not None:
             raise Interrupted(f"the checkpoint could not be saved: {failure}") from failure
+
+    def _set_out(
+        self, errand: Callable[[Store], Coroutine[Any, Any, None]], concluded: asyncio.Future[None]
+    ) -> None:
+        def end(_: Any, error: BaseException | None) -> None:
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody listens any more
+                self._loop.call_soon_threadsafe(self._conclude, concluded, error)
+
+        if self._is_closing:
+            end(None, Interrupted("shutting down"))
+        else:
+            self._reactor.spawn(errand(self._route.store), end)
 
 
 def _bug(error: BaseException) -> DeliveryError:

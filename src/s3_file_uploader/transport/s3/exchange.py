@@ -87,7 +87,8 @@ class Exchanger:
         """The answer to one request; TransferFault if the connection broke under it.
 
         A connection that was idle may have been closed at any moment: if it dies before a byte of an
-        answer, the request is sent at once on a new one, which is no fault of anybody. `seconds` is how
+        answer, the request is sent at once on a new one, which is no fault of anybody. Not where it took
+        a large body to its end: that may have arrived, and is not sent twice unasked. `seconds` is how
         long nothing may move.
         """
         seconds = seconds or self._deadlines.progress
@@ -95,10 +96,12 @@ class Exchanger:
         while True:
             connection = await self._pool.take(must_be_new=must_be_new)
             reader = AnswerReader(method)
+            was_taken = False
             try:
                 response = await self._send(connection, reader, head, body, expects=expects, seconds=seconds)
                 is_early = response is not None
                 if response is None:
+                    was_taken = _size_of(body) > EXPECT_ABOVE_BYTES
                     response = await self._answer(connection, reader, seconds)
             except BaseException as error:
                 self._pool.discard(connection)
@@ -106,7 +109,7 @@ class Exchanger:
                     raise TransferFault(f"nothing moved for {seconds:g} seconds") from None
                 if not isinstance(error, ConnectionLost):
                     raise
-                if not connection.is_reused or reader.has_begun:
+                if not connection.is_reused or reader.has_begun or was_taken:
                     raise TransferFault(f"the connection broke: {error}") from None
                 must_be_new = True
                 continue
@@ -298,6 +301,10 @@ class Exchanger:
         seconds = self._bandwidth.reserve(size, self._reactor.now)
         if seconds > 0:
             await self._reactor.sleep(seconds)
+
+
+def _size_of(body: bytes | FileSlice) -> int:
+    return len(body) if isinstance(body, bytes) else body.size
 
 
 def read_into(buffer: memoryview, file: OpenFile, offset: int, size: int) -> memoryview:

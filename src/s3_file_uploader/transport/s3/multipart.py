@@ -3,7 +3,7 @@
 The upload id is in the ledger before the first part leaves. What the store says it has is believed
 part by part, and only where its checksum is that of our own bytes, read again. Nothing is visible
 under the key until the whole is complete, and it is completed only while the file still is what was
-claimed.
+claimed. An upload that is of no use any more is aborted, and handed over where that fails.
 """
 
 from __future__ import annotations
@@ -18,17 +18,22 @@ from s3_file_uploader.errors import (
     FileVanished,
     Interrupted,
     Refused,
+    TransferFault,
     Unproven,
 )
+from s3_file_uploader.transport.s3.abort import abort_upload
 from s3_file_uploader.transport.s3.checkpoint import (
     checkpoint_of,
+    leads_here,
     part_size_in,
     part_size_of,
     upload_id_in,
+    with_arrived,
 )
 from s3_file_uploader.transport.s3.crt import combine_crc64nvme, encode_crc64
 from s3_file_uploader.transport.s3.exchange import FileSlice
 from s3_file_uploader.transport.s3.faults import ContentRejected, UploadGone, delivery_error
+from s3_file_uploader.transport.s3.streams import Streams
 from s3_file_uploader.transport.s3.upload import CHECKSUM_HEADER, check_echo, digest_slice, receipt_of
 from s3_file_uploader.transport.s3.xml import (
     Part,
@@ -42,27 +47,21 @@ from s3_file_uploader.transport.s3.xml import (
 if TYPE_CHECKING:
     from s3_file_uploader.model import Checkpoint, Receipt
     from s3_file_uploader.transport.contract import Delivery, OpenFile
-    from s3_file_uploader.transport.s3.reactor import Reactor, Signal, Task
+    from s3_file_uploader.transport.s3.reactor import Reactor
     from s3_file_uploader.transport.s3.store import Store
+    from s3_file_uploader.transport.s3.streams import Lender
 
-__all__ = ["Multipart"]
+__all__ = ["Keeper", "Multipart"]
 
-STREAMS = 4  # parts of one file in flight
-
-
-class Lender(Protocol):
-    """Who has connections to spare."""
-
-    @property
-    def is_awaited(self) -> bool: ...
-
-    def borrow(self) -> bool: ...
-
-    def give_back(self, *, is_large: bool) -> None: ...
+TOLD_EVERY_BYTES = 64 * 1024 * 1024  # how far it has come, in the ledger; nothing but words depends on it
 
 
-class Save(Protocol):
-    async def __call__(self, delivery: Delivery, checkpoint: Checkpoint | None) -> None: ...
+class Keeper(Protocol):
+    """Who writes down what is left on the far side; returns once that is durable."""
+
+    async def save(self, delivery: Delivery, checkpoint: Checkpoint | None) -> None: ...
+
+    async def give_up(self, delivery: Delivery, reason: str) -> None: ...
 
 
 class Multipart:
@@ -77,7 +76,7 @@ class Multipart:
         reactor: Reactor,
         buffer: memoryview,
         slots: Lender,
-        save: Save,
+        keeper: Keeper,
     ) -> None:
         self._delivery = delivery
         self._file = file
@@ -85,16 +84,14 @@ class Multipart:
         self._reactor = reactor
         self._buffer = buffer
         self._slots = slots
-        self._save = save
+        self._keeper = keeper
         self._upload_id = ""
         self._part_size = part_size_of(file.size)
         self._there: dict[int, Part] = {}  # what the store said it has, not believed yet
         self._crcs: dict[int, int] = {}
         self._etags: dict[int, str] = {}
-        self._next_number = 1
-        self._extras: set[Task] = set()
-        self._extra_ended: Signal | None = None
-        self._failure: BaseException | None = None
+        self._arrived: dict[int, int] = {}  # sizes of the parts that the store is said to have
+        self._told_bytes = 0
 
     async def run(self) -> Receipt:
         self._file.check_unchanged()
@@ -104,11 +101,15 @@ class Multipart:
         if not self._upload_id:
             await self._create()
         try:
-            await self._send_parts()
+            await Streams(self._part_count, self._carry, reactor=self._reactor, slots=self._slots).run()
             self._file.check_unchanged()
             return await self._complete()
-        except (FileChanged, FileVanished, Refused, Unproven, UploadGone):
-            await self._abandon()
+        except (FileChanged, FileVanished, Refused, Unproven, UploadGone) as error:
+            await self._abandon(error)
+            raise
+        except DeliveryError:
+            with contextlib.suppress(DeliveryError):
+                await self._tell(least_bytes=1)
             raise
 
     # -- beginning and continuing
@@ -123,12 +124,24 @@ class Multipart:
         )
         self._upload_id = upload_id_of(response.body)
         try:
-            await self._save(self._delivery, checkpoint_of(self._delivery, self._upload_id, self._part_size))
+            await self._keeper.save(self._delivery, self._checkpoint)
         except Interrupted:
             # Nobody will know of it after we are gone.
             with contextlib.suppress(DeliveryError):
-                await self._abort(self._upload_id)
+                await abort_upload(self._store, self._delivery.key, self._upload_id)
             raise
+
+    @property
+    def _checkpoint(self) -> Checkpoint:
+        saved = checkpoint_of(self._delivery, self._upload_id, self._part_size)
+        return with_arrived(saved, self._arrived.values())
+
+    async def _tell(self, *, least_bytes: int = TOLD_EVERY_BYTES) -> None:
+        """Let the ledger know how far it has come, if that is news of so many bytes."""
+        arrived = sum(self._arrived.values())
+        if abs(arrived - self._told_bytes) >= least_bytes:
+            self._told_bytes = arrived
+            await self._keeper.save(self._delivery, self._checkpoint)
 
     async def _resume(self) -> Receipt | None:
         """Take up the upload of the checkpoint, if it is of this content; a receipt if it was complete."""
@@ -146,34 +159,54 @@ class Multipart:
         except UploadGone:
             receipt = await self._already_there()
             if receipt is None:
-                await self._save(self._delivery, None)
+                await self._keeper.save(self._delivery, None)
                 self._part_size = part_size_of(self._file.size)
             return receipt
         self._upload_id = upload_id
+        self._arrived = {number: part.size for number, part in self._there.items()}
+        await self._tell(least_bytes=0)  # in any case: the way there may be another than before
         return None
 
     async def forget(self) -> None:
         """Take back the upload of a checkpoint that is of no use, if it is ours and can be taken back."""
-        upload_id = upload_id_in(self._delivery.checkpoint, self._delivery)
+        checkpoint = self._delivery.checkpoint
+        if not leads_here(checkpoint, self._delivery):
+            return  # the pipeline's to see to
+        upload_id = upload_id_in(checkpoint, self._delivery)
         if upload_id:
-            try:
-                await self._abort(upload_id)
-            except DeliveryError as error:
-                # Gone, or no right to abort: nothing to wait for. An unreachable store is another matter.
-                if error.concern in (Concern.DESTINATION, Concern.PROCESS):
-                    raise
-        await self._save(self._delivery, None)
+            await self._give_back(upload_id, "the file has other content now")
+        else:
+            await self._keeper.save(self._delivery, None)
+
+    async def _give_back(self, upload_id: str, reason: str) -> None:
+        """Abort an upload; one that cannot be aborted now is handed over, to be aborted later."""
+        try:
+            await abort_upload(self._store, self._delivery.key, upload_id)
+        except DeliveryError as error:
+            if error.concern is Concern.PROCESS:
+                raise
+            await self._keeper.give_up(self._delivery, reason)
+            if error.concern is Concern.DESTINATION:
+                raise
+        else:
+            await self._keeper.save(self._delivery, None)
 
     async def _list(self, upload_id: str) -> dict[int, Part]:
         found: dict[int, Part] = {}
         marker: int | None = 0
         while marker is not None:
-            query = (("uploadId", upload_id), ("part-number-marker", str(marker)))
-            response = await self._store.request("ListParts", "GET", self._delivery.key, query=query)
-            parts, following = parts_of(response.body)
+            parts, following = await self._page(upload_id, marker)
             found.update((part.number, part) for part in parts)
             marker = following if following is None or following > marker else None
         return found
+
+    async def _page(
+        self, upload_id: str, marker: int, *more: tuple[str, str]
+    ) -> tuple[list[Part], int | None]:
+        """What the store has of an upload after the part of that number, and where that listing goes on."""
+        query = (("uploadId", upload_id), ("part-number-marker", str(marker)), *more)
+        response = await self._store.request("ListParts", "GET", self._delivery.key, query=query)
+        return parts_of(response.body)
 
     # -- parts
 
@@ -181,57 +214,22 @@ class Multipart:
     def _part_count(self) -> int:
         return max(1, -(-self._file.size // self._part_size))
 
-    async def _send_parts(self) -> None:
-        """One stream of parts of our own, and more on borrowed connections; the first failure ends all."""
-        parent = self._reactor.current()
+    async def _look(self, number: int) -> None:
+        """A part broke on the way: it may have arrived all the same, and only its answer was lost."""
         try:
-            while (number := self._take()) is not None:
-                self._borrow(parent)
-                await self._carry(number)
-            while self._extras:
-                await self._until_an_extra_ends()
-        except BaseException as error:
-            self._failure = self._failure or error
-            for task in list(self._extras):
-                self._reactor.cancel(task, Interrupted("another part failed"))
-            while self._extras:
-                await self._until_an_extra_ends()
+            parts, _ = await self._page(self._upload_id, number - 1, ("max-parts", "1"))
+        except (TransferFault, Interrupted):
             raise
+        except DeliveryError as error:
+            if error.concern is Concern.DESTINATION:
+                raise
+            return  # no right to look: sent again
+        self._there.update((part.number, part) for part in parts if part.number == number)
 
-    def _take(self) -> int | None:
-        number = self._next_number
-        if number > self._part_count:
-            return None
-        self._next_number += 1
-        return number
-
-    def _borrow(self, parent: Task) -> None:
-        left = self._part_count - self._next_number + 1
-        while len(self._extras) < min(STREAMS - 1, left) and self._slots.borrow():
-            extra = self._reactor.spawn(self._stream(), lambda _, error: self._ended(parent, error))
-            self._extras.add(extra)
-
-    async def _stream(self) -> Task:
-        """Parts on a borrowed connection, until somebody else waits for it."""
-        while not self._slots.is_awaited and (number := self._take()) is not None:
-            await self._carry(number)
-        return self._reactor.current()
-
-    def _ended(self, parent: Task, error: BaseException | None) -> None:
-        self._slots.give_back(is_large=True)
-        self._extras = {task for task in self._extras if not task.is_done}
-        if error is not None and self._failure is None:
-            self._failure = error
-            self._reactor.cancel(parent, error)
-        if self._extra_ended is not None:
-            self._extra_ended.set()
-
-    async def _until_an_extra_ends(self) -> None:
-        self._extra_ended = self._reactor.signal()
-        await self._extra_ended.wait()
-
-    async def _carry(self, number: int) -> None:
+    async def _carry(self, number: int, is_again: bool = False) -> None:
         """One part: sent, unless the store has it already and its checksum is that of our bytes."""
+        if is_again:
+            await self._look(number)
         offset = (number - 1) * self._part_size
         size = min(self._part_size, self._file.size - offset)
         there = self._there.get(number)
@@ -248,7 +246,9 @@ class Multipart:
         self._crcs[number] = digest.crc
         if there is not None and there.size == size and _is_same(there, checksum, digest.md5):
             self._etags[number] = there.etag
+            self._arrived[number] = size
             return
+        self._arrived.pop(number, None)
         self._file.check_unchanged()
         try:
             response = await self._store.request(
@@ -267,6 +267,8 @@ class Multipart:
         if echo is not None:  # what proves the whole is the echo of the whole
             check_echo(echo, checksum)
         self._etags[number] = response.headers.get("etag", "")
+        self._arrived[number] = size
+        await self._tell()
 
     # -- the end
 
@@ -348,17 +350,10 @@ class Multipart:
         except DeliveryError:  # not there, not this content, or no right to look: send it again
             return None
 
-    async def _abandon(self) -> None:
-        """Leave no parts behind that nobody will use; kept for another try if the store cannot be reached."""
+    async def _abandon(self, error: DeliveryError) -> None:
+        """Leave no parts behind that nobody will use."""
         with contextlib.suppress(DeliveryError):
-            with contextlib.suppress(UploadGone):
-                await self._abort(self._upload_id)
-            await self._save(self._delivery, None)
-
-    async def _abort(self, upload_id: str) -> None:
-        await self._store.request(
-            "AbortMultipartUpload", "DELETE", self._delivery.key, query=(("uploadId", upload_id),)
-        )
+            await self._give_back(self._upload_id, str(error))
 
 
 def _is_same(there: Part, checksum: str, md5: str) -> bool:

@@ -12,6 +12,7 @@ import time
 from typing import TYPE_CHECKING
 
 from s3_file_uploader.errors import Interrupted
+from s3_file_uploader.transport.s3.abort import abandon
 from s3_file_uploader.transport.s3.connection import Deadlines, Pool
 from s3_file_uploader.transport.s3.credentials import CredentialSource
 from s3_file_uploader.transport.s3.endpoint import Endpoint
@@ -25,7 +26,7 @@ from s3_file_uploader.transport.s3.tls import tls_context
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from s3_file_uploader.model import Receipt
+    from s3_file_uploader.model import Checkpoint, Receipt
     from s3_file_uploader.transport.contract import Delivery
     from s3_file_uploader.transport.s3.bandwidth import Bandwidth
     from s3_file_uploader.transport.s3.reactor import Reactor
@@ -34,6 +35,7 @@ __all__ = ["DEFAULT_CONCURRENCY", "MOST_ENGINES", "S3Transport", "open_s3_transp
 
 DEFAULT_CONCURRENCY = 64
 MOST_ENGINES = 8  # file systems beyond that share
+_NO_DEVICE = -1  # the engine of what needs no disk, so that none can hold it up
 
 
 class S3Transport:
@@ -69,6 +71,15 @@ class S3Transport:
             ended.set_exception(Interrupted("shutting down"))
             return ended
         return self._engine(delivery.source.fingerprint.device).deliver(delivery)
+
+    def abandon(self, checkpoint: Checkpoint) -> asyncio.Future[None]:
+        """Abort the multipart upload that a checkpoint leads to."""
+        bucket = self._endpoint.bucket
+        if self._is_closed:
+            ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            ended.set_exception(Interrupted("shutting down"))
+            return ended
+        return self._engine(_NO_DEVICE).send(lambda store: abandon(store, bucket, checkpoint))
 
     async def close(self) -> None:
         self._is_closed = True
