@@ -31,11 +31,12 @@ def FIXED() -> CredentialSource:
 
 @asynccontextmanager
 async def transport_to(
-    store: ScriptedS3, *, deadlines: Deadlines = IMPATIENT, **settings: Any
+    store: ScriptedS3, *, deadlines: Deadlines = IMPATIENT, url: str = "", **settings: Any
 ) -> AsyncIterator[S3Transport]:
+    """`url` where the store is to be reached by another name."""
     ca_bundle = os.path.join(TLS_FOLDER, "authority.pem") if store.certificate else ""
     settings.setdefault("credentials", FIXED())
-    endpoint = Endpoint.of("bucket", "eu-test-1", store.url, "auto", ca_bundle)
+    endpoint = Endpoint.of("bucket", "eu-test-1", url or store.url, "auto", ca_bundle)
     transport = S3Transport(endpoint, deadlines=deadlines, **settings)
     try:
         yield transport

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import select
 import socket
 import ssl
 import struct
@@ -33,9 +34,10 @@ ECHO = "x-amz-checksum-crc64nvme"
 
 @dataclass(frozen=True)
 class Request:
-    """A request's head. `headers` have lower-case names."""
+    """A request's head. `headers` have lower-case names, `target` is as it was sent."""
 
     method: str
+    target: str
     path: str
     query: Mapping[str, str]
     headers: Mapping[str, str]
@@ -67,7 +69,7 @@ class Line:
         url = urlsplit(target)
         query = {name: values[0] for name, values in parse_qs(url.query, keep_blank_values=True).items()}
         headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in rest)}
-        request = Request(method, unquote(url.path), query, headers)
+        request = Request(method, target, unquote(url.path), query, headers)
         self.server.requests.append(request)
         return request
 
@@ -112,6 +114,17 @@ class Line:
         """Hang up politely."""
         self._socket.shutdown(socket.SHUT_RDWR)
         self._socket.close()
+
+    def tunnel(self, port: int) -> None:
+        """Carry bytes both ways between the client and a port of this machine, until either hangs up."""
+        with socket.create_connection(("127.0.0.1", port)) as onward:
+            ends = {self._socket: onward, onward: self._socket}
+            while True:
+                for ready in select.select(list(ends), [], [])[0]:
+                    data = ready.recv(65536)
+                    if not data:
+                        return
+                    ends[ready].sendall(data)
 
     def stall(self) -> None:
         """Say nothing and read nothing until the test is over."""
@@ -192,7 +205,9 @@ class ScriptedS3:
     `certificate` is a name in tests/support/tls; plain HTTP without one.
     """
 
-    def __init__(self, *scripts: Callable[[Line], None], certificate: str = "") -> None:
+    def __init__(
+        self, *scripts: Callable[[Line], None], certificate: str = "", host: str = "127.0.0.1"
+    ) -> None:
         self.scripts = scripts or (honest,)
         self.certificate = certificate
         self.requests: list[Request] = []
@@ -200,7 +215,8 @@ class ScriptedS3:
         self.uploads: dict[str, dict[int, bytes]] = {}
         self.connections = 0
         self.is_over = threading.Event()
-        self._listening = socket.create_server(("127.0.0.1", 0))
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self._listening = socket.create_server((host, 0), family=family)
         self.port: int = self._listening.getsockname()[1]
         self._threads = [threading.Thread(target=self._accept, name="scripted-s3")]
         self._open: list[socket.socket] = []
@@ -213,9 +229,16 @@ class ScriptedS3:
         self._threads[0].start()
         return self
 
+    def stop_listening(self) -> None:
+        """From now on its port refuses."""
+        with contextlib.suppress(OSError):
+            self._listening.shutdown(socket.SHUT_RDWR)
+        self._threads[0].join(10)
+        self._listening.close()
+
     def __exit__(self, *reason: object) -> None:
         self.is_over.set()
-        self._listening.shutdown(socket.SHUT_RDWR)
+        self.stop_listening()
         for connected in self._open:
             with contextlib.suppress(OSError):
                 connected.shutdown(socket.SHUT_RDWR)
@@ -223,7 +246,6 @@ class ScriptedS3:
             thread.join(10)
         for connected in self._open:
             connected.close()
-        self._listening.close()
 
     def _accept(self) -> None:
         while True:

@@ -6,7 +6,8 @@ exits with USAGE. A configuration that cannot be understood is a ConfigurationEr
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TextIO
+import os
+from typing import TYPE_CHECKING, Any, TextIO
 
 from s3_file_uploader import config
 from s3_file_uploader.cli.exit_codes import ExitCode
@@ -16,6 +17,9 @@ from s3_file_uploader.errors import ConfigurationError
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Mapping
+
+    from s3_file_uploader.config import Loaded, Settings
 
 __all__ = ["add_arguments", "run"]
 
@@ -39,10 +43,12 @@ def run(arguments: argparse.Namespace, out: TextIO) -> int:
         return ExitCode.DONE
     loaded = load_settings(arguments, reading=True)
     missing = _what_a_delivery_misses(arguments)
+    proxies = _proxies(loaded.settings, os.environ)
     if arguments.json:
-        write_json({**config.as_json(loaded), "problem": missing or None}, out)
+        write_json(_as_json(loaded, proxies, missing), out)
     else:
         out.write(config.show(loaded))
+        out.writelines(f"# Rule {name}{said}\n" for name, (_, said) in proxies.items())
         out.writelines(f"# {line}\n" for line in missing.splitlines())
     return ExitCode.USAGE if missing else ExitCode.DONE
 
@@ -53,3 +59,32 @@ def _what_a_delivery_misses(arguments: argparse.Namespace) -> str:
     except ConfigurationError as error:
         return f"Not ready to deliver: {error}"
     return ""
+
+
+def _as_json(loaded: Loaded, proxies: Mapping[str, tuple[str, str]], missing: str) -> dict[str, Any]:
+    named = {rule: proxy for rule, (proxy, _) in proxies.items() if proxy}
+    return {**config.as_json(loaded), "proxies": named, "problem": missing or None}
+
+
+def _proxies(settings: Settings, environment: Mapping[str, str]) -> dict[str, tuple[str, str]]:
+    """For each rule that goes through a proxy: its name without the password, and what there is to say."""
+    if not any(name.lower().endswith("_proxy") for name in environment):
+        return {}
+    # Only here: they bring the whole engine with them.
+    from s3_file_uploader.transport.s3.endpoint import Endpoint  # noqa: PLC0415
+    from s3_file_uploader.transport.s3.proxy import Proxies  # noqa: PLC0415
+
+    found: dict[str, tuple[str, str]] = {}
+    for rule in settings.rules:
+        try:
+            endpoint = Endpoint.of(rule.bucket_name, rule.region, rule.endpoint_url, rule.path_style)
+        except ConfigurationError:
+            continue  # said where it is missing
+        try:
+            proxy = Proxies(environment).to(endpoint)
+        except ConfigurationError as error:
+            found[rule.name] = ("", f": {error}")
+            continue
+        if proxy is not None:
+            found[rule.name] = (proxy.describe(), f" goes through the proxy {proxy.describe()}")
+    return found

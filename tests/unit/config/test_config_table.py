@@ -287,6 +287,19 @@ def test_config_show_shows_what_cannot_deliver_yet_and_says_what_is_missing() ->
     assert "Region is missing" in json.loads(text)["problem"]
 
 
+def test_config_show_names_the_proxy_in_force_without_its_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "http://me:geheim@proxy.example:3128")
+    place = ("show", "/data/*.csv", "s3://bbb", "--region", "eu-west-1")
+    proxy = "http://proxy.example:3128 with a login (HTTPS_PROXY)"
+    assert f"# Rule default goes through the proxy {proxy}\n" in ran(*place)[1]
+    assert json.loads(ran(*place, "--json")[1])["proxies"] == {"default": proxy}
+    assert json.loads(ran(*place, "--endpoint-url", "http://a.example", "--json")[1])["proxies"] == {}
+    monkeypatch.setenv("HTTPS_PROXY", "socks5://me:geheim@proxy.example:3128")
+    text = ran(*place)[1]
+    assert "# Rule default: the proxy that HTTPS_PROXY names cannot be used: socks5" in text
+    assert "geheim" not in text
+
+
 def test_config_show_refuses_what_it_cannot_understand() -> None:
     with pytest.raises(ConfigurationError, match="Interval"):
         ran("show", "/data/*.csv", "s3://bbb", "--interval", "often")

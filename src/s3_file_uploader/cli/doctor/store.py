@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import http.client
 import os
+import re
 import secrets
 import socket
 import ssl
@@ -23,10 +24,11 @@ from s3_file_uploader.errors import AccessDenied, ConfigurationError, DeliveryEr
 from s3_file_uploader.model import Fingerprint
 from s3_file_uploader.transport.contract import Delivery
 from s3_file_uploader.transport.s3 import open_s3_transport
-from s3_file_uploader.transport.s3.connection import unresolved
 from s3_file_uploader.transport.s3.credentials import CredentialSource
+from s3_file_uploader.transport.s3.dialling import unresolved
 from s3_file_uploader.transport.s3.endpoint import Endpoint
 from s3_file_uploader.transport.s3.faults import delivery_error, server_seconds
+from s3_file_uploader.transport.s3.proxy import Proxies
 from s3_file_uploader.transport.s3.sigv4 import EMPTY_SHA256, Signer, canonical_query
 from s3_file_uploader.transport.s3.tls import said, tls_context, tls_fault
 from s3_file_uploader.transport.s3.xml import error_of
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
     from s3_file_uploader.config import Rule
     from s3_file_uploader.model import Checkpoint
     from s3_file_uploader.transport.s3.credentials import Credentials
+    from s3_file_uploader.transport.s3.proxy import Proxy
 
 __all__ = ["examine_store"]
 
@@ -47,6 +50,8 @@ _SKEW_SECONDS = 300.0  # S3 refuses what is signed 15 minutes off
 _SOON_SECONDS = 60.0
 _NOT_ALLOWED = ("AccessDenied", "403")
 _OK, _NO_CONTENT, _NOT_FOUND = 200, 204, 404
+# What the standard library says of a proxy's no to CONNECT, which has no type of its own there.
+_TUNNEL_REFUSED = re.compile(r"Tunnel connection failed: ([0-9]{3})")
 _ALLOW = "Allow s3:PutObject on the bucket and prefix for these credentials."
 
 
@@ -58,9 +63,12 @@ def examine_store(rule: Rule, *, probe: bool) -> Iterator[Finding]:
             rule.bucket_name, rule.region, rule.endpoint_url, rule.path_style, rule.ca_bundle
         )
         context = tls_context(rule.ca_bundle) if endpoint.tls else None
+        proxy = Proxies(os.environ).to(endpoint)
     except ConfigurationError as wrong:
         yield fail(area, str(wrong), wrong.advice)
         return
+    if proxy is not None:
+        yield ok(f"proxy ({rule.name})", f"uploads go through {proxy.describe()}")
     with closing(CredentialSource(rule.profile)) as source:
         credentials = source.wait(_CREDENTIALS_SECONDS)
         if credentials is None:
@@ -68,7 +76,7 @@ def examine_store(rule: Rule, *, probe: bool) -> Iterator[Finding]:
             yield fail(f"credentials ({rule.name})", str(error), error.advice, of_destination=True)
             return
     yield _credentials(rule, credentials, os.environ, time.time())
-    asker = _Asker(endpoint, credentials, context)
+    asker = _Asker(endpoint, credentials, context, proxy)
     yield from _bucket(area, asker)
     if probe:
         yield _probe(area, rule, asker)
@@ -111,8 +119,15 @@ _PROVIDERS = (
 class _Asker:
     """One signed request at a time, each on a connection of its own."""
 
-    def __init__(self, endpoint: Endpoint, credentials: Credentials, context: ssl.SSLContext | None) -> None:
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        credentials: Credentials,
+        context: ssl.SSLContext | None,
+        proxy: Proxy | None,
+    ) -> None:
         self.endpoint = endpoint
+        self.proxy = proxy
         self._credentials = credentials
         self._context = context
         self._signer = Signer(endpoint.region)
@@ -132,16 +147,23 @@ class _Asker:
             payload_hash=EMPTY_SHA256,
             now=time.time(),
         )
+        target = f"{path}?{text}" if text else path
+        proxy, login = self.proxy, {}
+        if proxy is not None and self._context is None:
+            target, login = f"{self.endpoint.scheme}://{self.endpoint.host_header}{target}", proxy.login
         with closing(self._connection()) as connection:
-            connection.request(method, f"{path}?{text}" if text else path, headers=headers)
+            connection.request(method, target, headers={**headers, **login})
             answer = connection.getresponse()
             return answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read()
 
     def _connection(self) -> http.client.HTTPConnection:
-        host, port = self.endpoint.address
+        host, port = (self.proxy.host, self.proxy.port) if self.proxy is not None else self.endpoint.address
         if self._context is None:
             return http.client.HTTPConnection(host, port, timeout=_ANSWER_SECONDS)
-        return http.client.HTTPSConnection(host, port, timeout=_ANSWER_SECONDS, context=self._context)
+        connection = http.client.HTTPSConnection(host, port, timeout=_ANSWER_SECONDS, context=self._context)
+        if self.proxy is not None:
+            connection.set_tunnel(*self.endpoint.address, headers=self.proxy.login)
+        return connection
 
 
 def _bucket(area: str, asker: _Asker) -> Iterator[Finding]:
@@ -149,7 +171,7 @@ def _bucket(area: str, asker: _Asker) -> Iterator[Finding]:
     try:
         status, headers, body = asker.ask("GET", query=(("list-type", "2"), ("max-keys", "0")))
     except (OSError, http.client.HTTPException) as error:
-        silent = _no_answer(error, where, asker.endpoint.host)
+        silent = _no_answer(error, where, asker)
         yield fail(area, str(silent), silent.advice, of_destination=True)
         return
     yield from _clock(headers)
@@ -172,12 +194,18 @@ def _bucket(area: str, asker: _Asker) -> Iterator[Finding]:
         yield fail(area, str(problem), problem.advice, of_destination=True)
 
 
-def _no_answer(error: Exception, where: str, host: str) -> DeliveryError:
+def _no_answer(error: Exception, where: str, asker: _Asker) -> DeliveryError:
     """As the transport would say it."""
+    host, proxy = asker.endpoint.host, asker.proxy
+    refused = _TUNNEL_REFUSED.search(str(error)) if proxy is not None else None
+    if proxy is not None and refused is not None:
+        return proxy.refusal(int(refused[1]), *asker.endpoint.address)
+    if proxy is not None:
+        host, where = proxy.host, f"{where} through the proxy {proxy.describe()}"
     if isinstance(error, ssl.SSLError):
         return tls_fault(error, where)
     if isinstance(error, socket.gaierror):
-        return unresolved(host, said(error))
+        return unresolved(host, said(error), proxy)
     trouble = f" within {_ANSWER_SECONDS:g} s" if isinstance(error, TimeoutError) else f": {said(error)}"
     return Unreachable(f"{where} does not answer{trouble}")
 

@@ -2,31 +2,33 @@
 
 A connection moves bytes without blocking and knows nothing of HTTP. The pool never opens one while
 an idle one can be had, hands out the one used last (the others grow old and are closed), and drops
-an idle one as soon as the far side closes it.
+an idle one as soon as the far side closes it. None lives longer than five minutes, so that a store
+whose name leads elsewhere by then is followed. How one is opened is the business of `dialling`.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-import socket
 import ssl
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from s3_file_uploader.errors import Unreachable
-from s3_file_uploader.transport.s3.reactor import READ, WRITE, NoProgress
-from s3_file_uploader.transport.s3.tls import said, tls_fault
+from s3_file_uploader.transport.s3.dialling import Dialler
+from s3_file_uploader.transport.s3.tls import said
 
 if TYPE_CHECKING:
+    from s3_file_uploader.transport.s3.dialling import Opened
     from s3_file_uploader.transport.s3.endpoint import Endpoint
-    from s3_file_uploader.transport.s3.reactor import Channel, Reactor, Signal
-    from s3_file_uploader.transport.s3.resolver import Address, Resolver
+    from s3_file_uploader.transport.s3.proxy import Proxies
+    from s3_file_uploader.transport.s3.reactor import Reactor
+    from s3_file_uploader.transport.s3.resolver import Resolver
 
-__all__ = ["Connection", "ConnectionLost", "Deadlines", "Pool", "unresolved"]
+__all__ = ["Connection", "ConnectionLost", "Deadlines", "Pool"]
 
 RECEIVE_BYTES = 64 * 1024
 IDLE_SECONDS = 60.0
+LONGEST_LIFE_SECONDS = 300.0
 JANITOR_SECONDS = 5.0
 
 
@@ -36,6 +38,8 @@ class Deadlines:
 
     resolve: float = 10.0
     connect: float = 10.0
+    head_start: float = 0.5  # of one address, before the next is tried beside it
+    tunnel: float = 45.0  # a proxy tries to connect by itself before it says no
     tls: float = 10.0
     progress: float = 60.0
     # S3 may take minutes to put many parts together, and sends white space meanwhile; others do not.
@@ -52,14 +56,16 @@ class ConnectionLost(Exception):
 class Connection:
     """One open connection. `is_reused` is true from its second request on."""
 
-    __slots__ = ("_socket", "channel", "idle_since", "is_reused", "is_tls")
+    __slots__ = ("_socket", "channel", "idle_since", "is_reused", "is_tls", "retires_at", "way")
 
-    def __init__(self, open_socket: socket.socket, channel: Channel) -> None:
-        self._socket = open_socket
-        self.channel = channel
-        self.is_tls = isinstance(open_socket, ssl.SSLSocket)
+    def __init__(self, opened: Opened, way: Dialler, now: float) -> None:
+        self._socket = opened.socket
+        self.channel = opened.channel
+        self.way = way  # what opened it
+        self.is_tls = isinstance(opened.socket, ssl.SSLSocket)
         self.is_reused = False
         self.idle_since = 0.0
+        self.retires_at = now + LONGEST_LIFE_SECONDS
 
     def send(self, data: bytes | memoryview) -> int:
         """How many bytes were taken; 0 means: wait until writable, then offer the same bytes again.
@@ -113,17 +119,39 @@ class Pool:
         resolver: Resolver,
         context: ssl.SSLContext | None,
         deadlines: Deadlines,
+        proxies: Proxies,
     ) -> None:
         self._reactor = reactor
-        self._endpoint = endpoint
         self._resolver = resolver
         self._context = context
         self._deadlines = deadlines
+        self._proxies = proxies
         self._idle: list[Connection] = []
         self._open: set[Connection] = set()
-        self._good: Address | None = None
-        self._session: ssl.SSLSession | None = None
         self._has_janitor = False
+        self.lead_to(endpoint)
+
+    def lead_to(self, endpoint: Endpoint) -> None:
+        """New connections go to this endpoint; those that lead elsewhere are not used again."""
+        proxy = self._proxies.to(endpoint)
+        self._way = Dialler(
+            self._reactor,
+            endpoint,
+            resolver=self._resolver,
+            context=self._context,
+            deadlines=self._deadlines,
+            proxy=proxy,
+        )
+        # Over TLS the proxy opens a tunnel and sees no request; without, it is given each of them.
+        self._forwarder = None if endpoint.tls else proxy
+        self._origin = f"{endpoint.scheme}://{endpoint.host_header}"
+        for connection in list(self._idle):
+            self._idle.remove(connection)
+            self.discard(connection)
+
+    def addressed(self, head: bytes) -> bytes:
+        """The head of a request as whoever is at the other end of a connection wants it."""
+        return head if self._forwarder is None else self._forwarder.forwarded(head, self._origin)
 
     async def take(self, *, must_be_new: bool = False) -> Connection:
         """An idle connection, or a new one; Unreachable or Misconfigured if there is none to be had."""
@@ -132,13 +160,20 @@ class Pool:
             connection.channel.on_stir = None
             connection.is_reused = True
             return connection
-        return await self._connect()
+        way = self._way
+        connection = Connection(await way.open(), way, self._reactor.now)
+        self._open.add(connection)
+        return connection
 
     def give(self, connection: Connection) -> None:
         """Back from a request whose answer was read to its end."""
+        now = self._reactor.now
+        if now >= connection.retires_at or connection.way is not self._way:
+            self.discard(connection)
+            return
         if not connection.is_reused and connection.is_tls:
-            self._session = connection.tls_session
-        connection.idle_since = self._reactor.now
+            connection.way.session = connection.tls_session
+        connection.idle_since = now
         connection.channel.on_stir = lambda: self._stirred(connection)
         self._idle.append(connection)
         if not self._has_janitor:
@@ -174,97 +209,3 @@ class Pool:
             for connection in old:
                 self.discard(connection)
         self._has_janitor = False
-
-    async def _connect(self) -> Connection:
-        """Address after address until one answers; the one that did is the first to be tried next time."""
-        trouble = ""
-        for address in await self._addresses():
-            try:
-                connected = await self._dial(address)
-            except (OSError, NoProgress) as error:
-                trouble = f"{address.sockaddr[0]}: {said(error)}"
-                if address == self._good:
-                    self._good = None
-                continue
-            self._good = address
-            return connected
-        raise Unreachable(f"cannot connect to {self._endpoint.describe()}: {trouble}")
-
-    async def _addresses(self) -> tuple[Address, ...]:
-        host, port = self._endpoint.address
-        addresses = self._resolver.lookup(host, port)
-        if not addresses:
-            addresses = await self._resolve(host, port)
-        good = self._good
-        if good is None or good not in addresses:
-            return addresses
-        return (good, *(one for one in addresses if one != good))
-
-    async def _resolve(self, host: str, port: int) -> tuple[Address, ...]:
-        answered: Signal = self._reactor.signal()
-        self._resolver.ask(host, port, lambda *answer: self._reactor.post(lambda: answered.set(answer)))
-        try:
-            addresses, trouble = await answered.wait(self._deadlines.resolve)
-        except NoProgress:
-            addresses, trouble = (), f"no answer within {self._deadlines.resolve:g} s"
-        if not addresses:
-            raise unresolved(host, trouble)
-        return tuple(addresses)
-
-    async def _dial(self, address: Address) -> Connection:
-        opened: socket.socket = socket.socket(address.family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-        channel = None
-        try:
-            opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            # Finds out about a far side that vanished while a request waits for its answer.
-            opened.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-            with contextlib.suppress(BlockingIOError):
-                opened.connect(address.sockaddr)
-            channel = self._reactor.open(opened.fileno())
-            await self._reactor.wait(channel, WRITE, self._deadlines.connect)
-            failure = opened.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-            if failure:
-                raise OSError(failure, os.strerror(failure))  # noqa: TRY301  (one way out)
-            if self._context is not None:
-                # Same descriptor, so the channel stays.
-                opened = self._wrap(opened)
-                await self._shake_hands(opened, channel)
-        except BaseException:
-            if channel is not None:
-                self._reactor.release(channel)
-            opened.close()
-            raise
-        connection = Connection(opened, channel)
-        self._open.add(connection)
-        return connection
-
-    def _wrap(self, opened: socket.socket) -> ssl.SSLSocket:
-        assert self._context is not None
-        return self._context.wrap_socket(
-            opened,
-            do_handshake_on_connect=False,
-            server_hostname=self._endpoint.host,
-            session=self._session,
-        )
-
-    async def _shake_hands(self, opened: socket.socket, channel: Channel) -> None:
-        assert isinstance(opened, ssl.SSLSocket)
-        while True:
-            try:
-                opened.do_handshake()
-            except ssl.SSLWantReadError:
-                await self._reactor.wait(channel, READ, self._deadlines.tls)
-            except ssl.SSLWantWriteError:
-                await self._reactor.wait(channel, WRITE, self._deadlines.tls)
-            except ssl.SSLError as error:
-                self._session = None
-                raise tls_fault(error, self._endpoint.describe()) from None
-            else:
-                return
-
-
-def unresolved(host: str, trouble: str) -> Unreachable:
-    return Unreachable(
-        f"the name {host} cannot be resolved: {trouble}",
-        advice="Look at the network, at DNS, and at the spelling of EndpointUrl and Region.",
-    )

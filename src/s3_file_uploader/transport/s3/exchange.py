@@ -92,6 +92,7 @@ class Exchanger:
         long nothing may move.
         """
         seconds = seconds or self._deadlines.progress
+        head = self._pool.addressed(head)
         must_be_new = False
         while True:
             connection = await self._pool.take(must_be_new=must_be_new)

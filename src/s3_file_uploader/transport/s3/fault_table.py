@@ -217,7 +217,9 @@ BY_STATUS: dict[int, Row] = {
     403: Row(AccessDenied),
     404: Row(Misconfigured, _BUCKET_ADVICE),
     405: Row(Misconfigured, _ENDPOINT_ADVICE),
-    407: Row(Misconfigured, "The proxy wants a login: look at the proxy settings of the environment."),
+    407: Row(
+        Misconfigured, "The proxy wants a login: put user:password@ into http_proxy of the environment."
+    ),
     408: Row(TransferFault),
     409: Row(TransferFault),
     411: Row(Misconfigured, _ENDPOINT_ADVICE),

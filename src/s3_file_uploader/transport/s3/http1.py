@@ -22,6 +22,7 @@ HEAD_LIMIT_BYTES = 32 * 1024
 HEADER_LIMIT = 100
 BODY_LIMIT_BYTES = 4 * 1024 * 1024  # a page of ListParts is the largest thing that we ask for
 CHUNK_LINE_LIMIT_BYTES = 256
+CHUNK_LIMIT = 100_000  # S3 keeps a connection alive with single spaces, seconds apart
 INTERIM_LIMIT = 16  # 1xx answers before the real one
 
 _STATUS_LINE = re.compile(r"HTTP/1\.([01]) ([1-9][0-9][0-9])(?: [^\x00-\x08\x0a-\x1f\x7f]*)?")
@@ -74,17 +75,19 @@ class AnswerReader:
     """Feed it what arrives until it returns the answer; tell it when the connection ended.
 
     `is_continued` turns true on a 100 Continue, `has_begun` on the first byte. One reader per request.
+    What it costs grows with what arrives, however small the pieces.
     """
 
     __slots__ = (
+        "_at",
         "_body",
-        "_body_size",
         "_buffer",
-        "_chunk_left",
+        "_chunks",
         "_headers",
         "_interim",
-        "_is_to_head",
         "_keeps_alive",
+        "_left",
+        "_method",
         "_mode",
         "_status",
         "_trailer_size",
@@ -93,13 +96,14 @@ class AnswerReader:
     )
 
     def __init__(self, method: str = "PUT") -> None:
-        self._is_to_head = method == "HEAD"
+        self._method = method
         self._buffer = b""
+        self._at = 0  # what stands before it in the buffer has been read
         self._mode = _HEAD
         self._interim = 0
-        self._body: list[bytes] = []
-        self._body_size = 0
-        self._chunk_left = 0
+        self._body = bytearray()
+        self._left = 0  # of the body, or of the chunk
+        self._chunks = 0
         self._trailer_size = 0
         self._status = 0
         self._headers: dict[str, str] = {}
@@ -111,22 +115,16 @@ class AnswerReader:
         """The answer, once its last byte is here."""
         if data:
             self.has_begun = True
-            self._buffer = self._buffer + data if self._buffer else data
-        while True:
-            mode = self._mode
-            if mode == _HEAD:
-                if not self._read_head():
-                    return None
-                continue
-            if mode == _SIZED:
-                return self._read_sized()
-            if mode == _UNTIL_CLOSE:
-                self._keep(self._buffer)
-                self._buffer = b""
+            self._buffer = self._buffer[self._at :] + data
+            self._at = 0
+        while self._mode == _HEAD:
+            if not self._read_head():
                 return None
-            if not self._read_chunked():
-                return None
-            return self._answer()
+        if self._mode > _UNTIL_CLOSE:
+            return self._answer() if self._read_chunked() else None
+        self._take()
+        # What lasts until the connection ends always has something left.
+        return None if self._left else self._answer()
 
     def end(self) -> Response:
         """The connection ended: the answer, if its end was to be told that way."""
@@ -136,18 +134,20 @@ class AnswerReader:
 
     def _answer(self) -> Response:
         # Bytes after the answer belong to no request of ours: such a connection is not used again.
-        keeps_alive = self._keeps_alive and not self._buffer
-        return Response(self._status, self._headers, b"".join(self._body), keeps_alive=keeps_alive)
+        keeps_alive = self._keeps_alive and self._at == len(self._buffer)
+        return Response(self._status, self._headers, bytes(self._body), keeps_alive=keeps_alive)
 
     def _read_head(self) -> bool:
         """True when a head was read, be it of an interim answer."""
-        end = self._buffer.find(b"\r\n\r\n")
-        if end < 0 or end > HEAD_LIMIT_BYTES:
-            if len(self._buffer) > HEAD_LIMIT_BYTES or not _may_begin(self._buffer):
-                raise NotHttp("the answer is not HTTP: no head of an HTTP answer")
+        end = self._buffer.find(b"\r\n\r\n", self._at)
+        size = (len(self._buffer) if end < 0 else end) - self._at
+        # Of an end that is not whole yet, up to three bytes are here.
+        if size > HEAD_LIMIT_BYTES + (3 if end < 0 else 0) or not _may_begin(self._buffer, self._at):
+            raise NotHttp("the answer is not HTTP: no head of an HTTP answer")
+        if end < 0:
             return False
-        status, minor, headers = _parse_head(self._buffer[:end].decode("latin-1"))
-        self._buffer = self._buffer[end + 4 :]
+        status, minor, headers = _parse_head(self._buffer[self._at : end].decode("latin-1"))
+        self._at = end + 4
         if status < 200:  # noqa: PLR2004  (HTTP's own classes of status)
             self._skip_interim(status)
         else:
@@ -170,38 +170,41 @@ class AnswerReader:
         if coding is not None and (coding.lower() != "chunked" or length is not None or minor == 0):
             raise NotHttp("the answer is not HTTP: a transfer coding that cannot be trusted")
         size = None if length is None else _length(length)
-        if self._is_to_head or self._status in (204, 304):
-            self._mode, self._chunk_left = _SIZED, 0
+        if _is_bodiless(self._method, self._status):
+            self._mode, self._left = _SIZED, 0
         elif coding is not None:
             self._mode = _CHUNK_LINE
         elif size is not None:
             if size > BODY_LIMIT_BYTES:
                 raise NotHttp(f"the answer is not HTTP: an answer of {size} bytes")
-            self._mode, self._chunk_left = _SIZED, size
+            self._mode, self._left = _SIZED, size
         else:
-            self._mode, self._keeps_alive = _UNTIL_CLOSE, False
+            self._mode, self._left, self._keeps_alive = _UNTIL_CLOSE, BODY_LIMIT_BYTES + 1, False
 
-    def _read_sized(self) -> Response | None:
-        size = self._chunk_left
-        if len(self._buffer) < size:
-            return None
-        self._body.append(self._buffer[:size])
-        self._buffer = self._buffer[size:]
-        return self._answer()
+    def _take(self) -> None:
+        """Of the body, what is here and still belongs to it."""
+        piece = self._buffer[self._at : self._at + self._left]
+        self._at += len(piece)
+        self._left -= len(piece)
+        self._body += piece
+        if len(self._body) > BODY_LIMIT_BYTES:
+            raise NotHttp("the answer is not HTTP: an answer that is too long")
 
     def _read_chunked(self) -> bool:
         """True when the last chunk and its trailers are here."""
         while True:
             if self._mode == _CHUNK_DATA:
-                if len(self._buffer) < self._chunk_left + 2:
+                self._take()
+                if self._left:
                     return False
-                self._read_chunk_data()
-                continue
-            line = self._line(HEAD_LIMIT_BYTES if self._mode == _TRAILERS else CHUNK_LINE_LIMIT_BYTES)
+                self._mode = _CHUNK_END
+            line = self._line(_LINE_LIMITS[self._mode])
             if line is None:
                 return False
             if self._mode == _CHUNK_LINE:
                 self._begin_chunk(line)
+            elif self._mode == _CHUNK_END:
+                self._mode = _CHUNK_LINE
             elif not line:
                 return True
             else:
@@ -209,20 +212,13 @@ class AnswerReader:
 
     def _begin_chunk(self, line: bytes) -> None:
         match = _CHUNK_SIZE.fullmatch(line)
-        if match is None:
-            raise NotHttp("the answer is not HTTP: a chunk without a size")
-        self._chunk_left = int(match[1], 16)
-        if self._body_size + self._chunk_left > BODY_LIMIT_BYTES:
+        self._chunks += 1
+        if match is None or self._chunks > CHUNK_LIMIT:
+            raise NotHttp("the answer is not HTTP: a chunk without a size, or too many chunks")
+        self._left = int(match[1], 16)
+        if len(self._body) + self._left > BODY_LIMIT_BYTES:
             raise NotHttp("the answer is not HTTP: an answer that is too long")
-        self._mode = _CHUNK_DATA if self._chunk_left else _TRAILERS
-
-    def _read_chunk_data(self) -> None:
-        left = self._chunk_left
-        if self._buffer[left : left + 2] != b"\r\n":
-            raise NotHttp("the answer is not HTTP: a chunk that is longer than its size")
-        self._keep(self._buffer[:left])
-        self._buffer = self._buffer[left + 2 :]
-        self._mode = _CHUNK_LINE
+        self._mode = _CHUNK_DATA if self._left else _TRAILERS
 
     def _check_trailer(self, line: bytes) -> None:
         self._trailer_size += len(line)
@@ -230,29 +226,30 @@ class AnswerReader:
             raise NotHttp("the answer is not HTTP: a trailer that is no header")
 
     def _line(self, limit: int) -> bytes | None:
-        end = self._buffer.find(b"\r\n")
-        if end > limit or (end < 0 and len(self._buffer) > limit):
-            raise NotHttp("the answer is not HTTP: a line that is too long")
+        end = self._buffer.find(b"\r\n", self._at)
+        size = (len(self._buffer) if end < 0 else end) - self._at
+        if size > limit + (1 if end < 0 else 0):  # the first byte of its end may be here
+            raise NotHttp("the answer is not HTTP: a line that is too long, or a chunk longer than its size")
         if end < 0:
             return None
-        line = self._buffer[:end]
-        self._buffer = self._buffer[end + 2 :]
+        line = self._buffer[self._at : end]
+        self._at = end + 2
         return line
 
-    def _keep(self, data: bytes) -> None:
-        self._body_size += len(data)
-        if self._body_size > BODY_LIMIT_BYTES:
-            raise NotHttp("the answer is not HTTP: an answer that is too long")
-        if data:
-            self._body.append(data)
+
+_HEAD, _SIZED, _UNTIL_CLOSE, _CHUNK_LINE, _CHUNK_DATA, _CHUNK_END, _TRAILERS = range(7)
+_LINE_LIMITS = {_CHUNK_LINE: CHUNK_LINE_LIMIT_BYTES, _CHUNK_END: 0, _TRAILERS: HEAD_LIMIT_BYTES}
 
 
-_HEAD, _SIZED, _UNTIL_CLOSE, _CHUNK_LINE, _CHUNK_DATA, _TRAILERS = range(6)
+def _is_bodiless(method: str, status: int) -> bool:
+    """What follows a proxy's yes to CONNECT is no body, but the other side's own bytes."""
+    return method == "HEAD" or status in (204, 304) or (method == "CONNECT" and status < 300)  # noqa: PLR2004
 
 
-def _may_begin(data: bytes) -> bool:
+def _may_begin(data: bytes, at: int) -> bool:
     start = b"HTTP/1."
-    return data[: len(start)] == start[: len(data)]
+    begin = data[at : at + len(start)]
+    return begin == start[: len(begin)]
 
 
 def _parse_head(text: str) -> tuple[int, int, dict[str, str]]:

@@ -1,8 +1,9 @@
 """Turns the endpoint's name into addresses, in a thread of its own.
 
 getaddrinfo cannot be given a deadline, and a name server that is gone blocks it for half a minute;
-in a daemon thread that holds up neither the engine nor the exit. Answers are kept for a minute, and
-an old answer is better than none: it is served again while the name server does not answer.
+in a daemon thread that holds up neither the engine nor the exit. Answers are kept for a minute, or until
+none of their addresses answers any more, and an old answer is better than none: it is served again while
+the name server does not answer.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import socket
 import threading
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from s3_file_uploader.transport.s3.tls import said
 
@@ -32,10 +33,16 @@ class Address:
 
 
 class Resolver:
-    """Looks up names for one engine. `now` below is monotonic."""
+    """Looks up names for the engines of a transport; `look_up` asks the system, as getaddrinfo does."""
 
-    def __init__(self, *, monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        *,
+        monotonic: Callable[[], float] = time.monotonic,
+        look_up: Callable[..., list[Any]] = socket.getaddrinfo,
+    ) -> None:
         self._monotonic = monotonic
+        self._system = look_up
         self._lock = threading.Lock()
         self._kept: dict[tuple[str, int], tuple[float, tuple[Address, ...]]] = {}
         self._asking: dict[tuple[str, int], list[Callable[[tuple[Address, ...], str], None]]] = {}
@@ -46,9 +53,16 @@ class Resolver:
         if kept is not None and self._monotonic() - kept[0] < KEPT_SECONDS:
             return kept[1]
         try:
-            return _ask(host, port, socket.AI_NUMERICHOST)
+            return _distinct(socket.getaddrinfo(host, port, **_STREAMS, flags=socket.AI_NUMERICHOST))
         except OSError:
             return ()
+
+    def forget(self, host: str, port: int) -> None:
+        """None of the addresses answers: ask again, and serve them only if nobody knows better."""
+        with self._lock:
+            kept = self._kept.get((host, port))
+            if kept is not None:
+                self._kept[host, port] = (float("-inf"), kept[1])
 
     def ask(self, host: str, port: int, told: Callable[[tuple[Address, ...], str], None]) -> None:
         """Ask the system; `told` is called once, from another thread. One thread per name at a time."""
@@ -64,7 +78,7 @@ class Resolver:
     def _look_up(self, host: str, port: int) -> None:
         trouble = ""
         try:
-            addresses = _ask(host, port, 0)
+            addresses = _distinct(self._system(host, port, **_STREAMS))
         except (OSError, UnicodeError) as error:
             addresses, trouble = (), said(error)
         with self._lock:
@@ -77,6 +91,8 @@ class Resolver:
             told(addresses, trouble)
 
 
-def _ask(host: str, port: int, flags: int) -> tuple[Address, ...]:
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=flags)
+_STREAMS: Final = {"type": socket.SOCK_STREAM}
+
+
+def _distinct(found: list[Any]) -> tuple[Address, ...]:
     return tuple(dict.fromkeys(Address(family, sockaddr) for family, _, _, _, sockaddr in found))

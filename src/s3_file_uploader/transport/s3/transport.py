@@ -8,6 +8,7 @@ only its own files.
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ from s3_file_uploader.transport.s3.credentials import CredentialSource
 from s3_file_uploader.transport.s3.endpoint import Endpoint
 from s3_file_uploader.transport.s3.engine import Engine, Route
 from s3_file_uploader.transport.s3.exchange import Exchanger
+from s3_file_uploader.transport.s3.proxy import Proxies
 from s3_file_uploader.transport.s3.resolver import Resolver
 from s3_file_uploader.transport.s3.sigv4 import Signer
 from s3_file_uploader.transport.s3.store import Store, StoreClock
@@ -49,6 +51,8 @@ class S3Transport:
         concurrency: int = DEFAULT_CONCURRENCY,
         bandwidth: Bandwidth | None = None,
         deadlines: Deadlines | None = None,
+        proxies: Proxies | None = None,
+        resolver: Resolver | None = None,
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -61,7 +65,9 @@ class S3Transport:
         self._monotonic = monotonic
         self._context = tls_context(endpoint.ca_bundle) if endpoint.tls else None
         self._signer = Signer(endpoint.region)
-        self._resolver = Resolver(monotonic=monotonic)
+        self._resolver = resolver or Resolver(monotonic=monotonic)
+        self._proxies = proxies or Proxies({})
+        self._proxies.to(endpoint)  # one that cannot be used is refused now, not in an engine
         self._engines: dict[int, Engine] = {}
         self._is_closed = False
 
@@ -108,6 +114,7 @@ class S3Transport:
             resolver=self._resolver,
             context=self._context,
             deadlines=self._deadlines,
+            proxies=self._proxies,
         )
         exchanger = Exchanger(
             reactor, pool, deadlines=self._deadlines, bandwidth=self._bandwidth, buffer=buffer
@@ -141,9 +148,15 @@ def open_s3_transport(
     `bandwidth` is shared: make one for the whole process and hand it to every transport. `conceal` is
     told every secret, so that no log can hold it.
     """
+    endpoint = Endpoint.of(bucket, region, endpoint_url, path_style, ca_bundle)
+    proxies = Proxies(os.environ)
+    proxy = proxies.to(endpoint)
+    if proxy is not None and conceal is not None:
+        conceal(*proxy.secrets)
     return S3Transport(
-        Endpoint.of(bucket, region, endpoint_url, path_style, ca_bundle),
+        endpoint,
         credentials=CredentialSource(profile, conceal=conceal),
         concurrency=concurrency or DEFAULT_CONCURRENCY,
         bandwidth=bandwidth,
+        proxies=proxies,
     )
