@@ -8,6 +8,7 @@
 | `document` | YAML and JSON files |
 | `arguments`, `environment` | SRC and DST; AWS's variables, profiles, folders |
 | `loading` | precedence, and all problems at once |
+| `machine` | what a machine of this size can afford |
 | `completion`, `combinations` | what follows from other settings, and what does not go together |
 | `flags`, `json_schema`, `presentation`, `reference` | what else derives from the table |
 
@@ -19,7 +20,19 @@ from __future__ import annotations
 from s3_file_uploader.config.flags import add_flags, flags_given
 from s3_file_uploader.config.json_schema import schema
 from s3_file_uploader.config.loading import Loaded, load
+from s3_file_uploader.config.machine import files_in_flight
 from s3_file_uploader.config.presentation import as_json, show
 from s3_file_uploader.config.settings import Rule, Settings
 
-__all__ = ["Loaded", "Rule", "Settings", "add_flags", "as_json", "flags_given", "load", "schema", "show"]
+__all__ = [
+    "Loaded",
+    "Rule",
+    "Settings",
+    "add_flags",
+    "as_json",
+    "files_in_flight",
+    "flags_given",
+    "load",
+    "schema",
+    "show",
+]

@@ -14,6 +14,7 @@ import socket
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from s3_file_uploader.config.machine import files_in_flight
 from s3_file_uploader.ledger import Endings, Intent, Ledger, Queue, Sightings
 from s3_file_uploader.observe.log import log
 from s3_file_uploader.pipeline.clock import Clock
@@ -42,10 +43,10 @@ if TYPE_CHECKING:
     from s3_file_uploader.errors import DeliveryError
     from s3_file_uploader.transport.contract import Transport
 
-__all__ = ["DEFAULT_CONCURRENCY", "Uploader"]
+__all__ = ["Uploader"]
 
 T = TypeVar("T")
-DEFAULT_CONCURRENCY = 32  # files in flight per destination, unless Concurrency says otherwise
+_ENOUGH_CLAIMED = 256
 _GRACE_SECONDS = 5.0  # for what can still finish after a stop
 _CLOSE_SECONDS = (
     1.5  # for each step of the end: a hung disk, or a full one below the ledger, holds up no exit
@@ -156,7 +157,8 @@ class Uploader:
                 sightings.release_rule(number, self._clock.now())
             self.progress.files_found, self.progress.bytes_found = Queue(ledger).backlog()
         # More than can be sent at once: the next are opened while the ledger still writes down the last.
-        cap = 8 * (settings.concurrency or DEFAULT_CONCURRENCY)
+        sent = settings.concurrency or files_in_flight()
+        cap = max(2 * sent, min(8 * sent, _ENOUGH_CLAIMED))
         gates = {
             rule.destination: Gate(
                 rule.setting.retry_backoff_seconds, rule.setting.retry_backoff_max_seconds, self._random, cap

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from s3_file_uploader.config.machine import files_in_flight
 from s3_file_uploader.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ def _s3(settings: Settings, conceal: Callable[..., None] | None) -> Callable[[Ru
             path_style=rule.path_style,
             ca_bundle=rule.ca_bundle,
             profile=rule.profile,
-            concurrency=settings.concurrency,
+            concurrency=settings.concurrency or files_in_flight(),
             bandwidth=bandwidth,
             conceal=conceal,
         )

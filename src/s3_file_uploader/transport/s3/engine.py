@@ -21,6 +21,7 @@ from s3_file_uploader.errors import DeliveryError, Interrupted, Refused
 from s3_file_uploader.transport.s3.checkpoint import PUT_LIMIT_BYTES
 from s3_file_uploader.transport.s3.exchange import BUFFER_BYTES
 from s3_file_uploader.transport.s3.multipart import Multipart
+from s3_file_uploader.transport.s3.pace import Pace
 from s3_file_uploader.transport.s3.reactor import Reactor
 from s3_file_uploader.transport.s3.slots import Slots
 from s3_file_uploader.transport.s3.upload import put_whole
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
 __all__ = ["Engine", "Route"]
 
 CLOSE_SECONDS = 5.0
-LONG_SLEEP_SECONDS = 0.002
 GATHER_SECONDS = 0.005
 
 _log = logging.getLogger(__name__)
@@ -103,6 +103,7 @@ class Engine:
         self._buffer = memoryview(bytearray(BUFFER_BYTES))
         self._route = route(self._reactor, self._buffer)
         self._slots: Slots[_Job] = Slots(concurrency)
+        self._pace = Pace(time.process_time)
         self._is_closing = False
         self._ended: deque[tuple[_Outcome, Receipt | None, DeliveryError | None]] = deque()
         self._is_told = False
@@ -209,10 +210,12 @@ class Engine:
         """At the end of every turn: let the next ones start, and tell the loop who has ended."""
         slots = self._slots
         if slots.is_awaited:
-            if self._reactor.slept_seconds > LONG_SLEEP_SECONDS:
+            if self._pace.wants_more(self._reactor.now, self._reactor.slept_seconds):
                 slots.grow()
             while (job := slots.next()) is not None:
                 self._start(job)
+        else:
+            self._pace.rest()
         if self._ended and not self._is_told:
             self._is_told = True
             with contextlib.suppress(RuntimeError):  # the loop is closed: nobody listens any more

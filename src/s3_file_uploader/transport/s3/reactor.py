@@ -179,14 +179,15 @@ class Reactor:
         if timeout == 0:
             TURNS.breathe()
             events = self._epoll.poll(0)
+            self.slept_seconds = 0.0
         else:
             TURNS.give()
+            before = self._monotonic()
             events = self._epoll.poll(timeout)
+            self.slept_seconds = self._monotonic() - before
             TURNS.take()
         self._asleep = False
-        now = self._monotonic()
-        self.slept_seconds = now - self.now if timeout != 0 else 0.0
-        self.now = now
+        self.now = self._monotonic()
         channels = self._channels
         for fd, mask in events:
             channel = channels.get(fd)

@@ -36,7 +36,7 @@ class Slots(Generic[_Job]):
         return bool(self._small or self._large)
 
     def grow(self) -> None:
-        self.size = min(self._cap, self.size + max(1, self.size // 8))
+        self.size = min(self._cap, self.size + max(1, self.size // 4))
 
     def join(self, job: _Job, *, is_large: bool) -> None:
         self._arrivals += 1
