@@ -93,6 +93,7 @@ def summary_lines(summary: Summary, seconds: float) -> list[str]:
     speed = f", {rate(summary.delivered_bytes, seconds)}" if summary.delivered_bytes else ""
     amount = f"{files(summary.delivered)} delivered, {size(summary.delivered_bytes)}"
     lines = [f"{amount} in {duration(seconds)}{speed}; {summary.removed} removed"]
+    lines += [f"no file matches {pattern}" for pattern in summary.unmatched]
     lines += _grouped("held", summary.held)
     lines += _grouped("failed, to be tried again", summary.failed)
     if summary.failed:

@@ -68,6 +68,7 @@ def summarise(ledger: Ledger, progress: Progress, unreachable: DeliveryError | N
         troubles=sorted({place for found in progress.troubles.values() for place in found.items()}),
         waiting=counts.get(State.READY.value, 0) + counts.get(State.SENDING.value, 0),
         unreachable=unreachable,
+        unmatched=sorted(progress.unmatched),
     )
 
 

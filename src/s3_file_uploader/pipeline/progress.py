@@ -26,6 +26,7 @@ class Progress:
     in_flight: int = 0
     looked_at: set[str] = field(default_factory=set)  # rules whose first scan is over
     troubles: dict[str, dict[bytes, str]] = field(default_factory=dict)  # rule → folder → why not looked at
+    unmatched: set[str] = field(default_factory=set)  # PathName of rules that no file has matched so far
     paused: dict[str, str] = field(default_factory=dict)  # destination → reason
 
     def sent(self, count: int) -> None:
@@ -37,7 +38,8 @@ class Summary:
     """How a run ended. `held` are files that stay by a rule's own choice, with the reason of each.
 
     `failed` are files that are still to be sent after failed tries; `unreachable` is the error of the
-    destination that a drain gave up on, `troubles` the folders that could not be looked at.
+    destination that a drain gave up on, `troubles` the folders that could not be looked at, `unmatched`
+    the PathName of rules that no file matched.
     """
 
     delivered: int
@@ -50,3 +52,4 @@ class Summary:
     troubles: list[tuple[bytes, str]] = field(default_factory=list)
     waiting: int = 0
     unreachable: DeliveryError | None = None
+    unmatched: list[str] = field(default_factory=list)

@@ -98,7 +98,10 @@ class Watching:
             await self._context.writer.awaited(
                 self._reconcile.release_held
             )  # a marker that came unseen shows in no candidate
-        self._context.progress.looked_at.add(self.rule.name)
+        progress = self._context.progress
+        if is_first and not scanned.files:
+            progress.unmatched.add(self.rule.setting.path_name)
+        progress.looked_at.add(self.rule.name)
         self._take_in(scanned)
         if scanned.hidden:
             self._context.background(self._adopt(scanned))
@@ -128,6 +131,7 @@ class Watching:
         self._context.progress.bytes_found += scanned.new_bytes
         if scanned.new or scanned.changed or scanned.files:
             self._context.due_changed.set()
+            self._context.progress.unmatched.discard(self.rule.setting.path_name)
         if scanned.gone:
             log.info("vanished", rule=self.rule.name, files=scanned.gone)
         if scanned.to_hash_again and not self._to_hash:

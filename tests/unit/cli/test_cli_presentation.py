@@ -84,6 +84,12 @@ def test_a_drain_that_leaves_only_held_files_says_so_and_succeeds() -> None:
     assert exit_code_of(summary, 0) == ExitCode.DONE
 
 
+def test_a_drain_that_found_no_file_at_all_names_the_pattern() -> None:
+    assert summary_lines(Summary(0, 0, 0, unmatched=["/data/*.csv"]), 1.0)[1:] == [
+        "no file matches /data/*.csv"
+    ]
+
+
 @pytest.mark.parametrize("what", ["failed", "parked", "unremoved"])
 def test_a_drain_that_leaves_failures_names_them_and_exits_with_1(what: str) -> None:
     listed = [(b"/data/%d" % number, "no such key") for number in range(7)]

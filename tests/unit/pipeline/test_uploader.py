@@ -63,6 +63,14 @@ def test_an_empty_folder_drains_at_once(folder: Path, state: Path) -> None:
     assert (summary.delivered, summary.held) == (0, [])
 
 
+def test_a_pattern_that_no_file_matches_is_named(folder: Path, state: Path) -> None:
+    write(folder, "a.log")
+    made = settings(state, rule(folder, path_name=f"{folder}/*.csv", active_file="none"))
+    assert asyncio.run(drain(made, FakeTransport())).unmatched == [f"{folder}/*.csv"]
+    write(folder, "a.csv")
+    assert asyncio.run(drain(made, FakeTransport())).unmatched == []
+
+
 def test_files_kept_by_choice_are_sent_once_only(folder: Path, state: Path) -> None:
     write(folder, "a", mtime=1)
     write(folder, "b", mtime=2)
