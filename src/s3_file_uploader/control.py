@@ -8,6 +8,9 @@ command does is not decided here.
 The commands, their arguments and results (paths are base64, for they may be any bytes):
 
     retry   paths: list of paths, or null for all      → files: how many were released
+    abort_uploads
+            names: list of paths and upload ids, all of them base64; given_up, all: true or false
+                                                        → uploads: what came of each
     rescan                                              → null
     status                                              → now: the running clock, pid, and live numbers
 """

@@ -88,6 +88,17 @@ _ALL = (
         shows_few_settings=True,
     ),
     Command(
+        "uploads",
+        "large files that are half in the bucket; abort them",
+        "list | abort FILE|UPLOAD_ID... | abort --given-up | abort --all [options]",
+        "`list` shows the multipart uploads that this ledger began and that are not complete: those under "
+        "way, which go on where they stopped, and those that nobody goes on with and that could not be "
+        "aborted yet. `abort` takes them back, their parts with them; a file whose upload was under way is "
+        "sent from its start. A running daemon does it. Uploads of others are never touched.",
+        ("uploads list", "uploads abort /data/large.bag", "uploads abort --given-up"),
+        shows_few_settings=True,
+    ),
+    Command(
         "check",
         "folder rights, credentials, bucket, clock, inotify, disk",
         "[SRC DST] [options]",

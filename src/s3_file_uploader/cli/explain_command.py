@@ -10,6 +10,7 @@ from s3_file_uploader.cli.explanation import Explanation, explain
 from s3_file_uploader.cli.list_command import entry_json, finished_json
 from s3_file_uploader.cli.places import add_place_arguments, find_place, open_reader
 from s3_file_uploader.cli.presentation import duration, iso_moment, moment, size, write_json
+from s3_file_uploader.cli.uploads_command import arrived, upload_json
 from s3_file_uploader.errors import Refused
 from s3_file_uploader.lifecycle import State
 from s3_file_uploader.model import printable
@@ -54,7 +55,9 @@ def _as_json(found: Explanation, reader: Reader | None) -> dict[str, Any]:
         "exists": found.exists,
         "daemon": {"running": found.is_running},
         "known": [
-            {**entry_json(reader, entry), **_timing(entry, found)} for entry in found.entries if reader
+            {**entry_json(reader, entry), **_timing(entry, found), "upload": _upload_json(entry, found)}
+            for entry in found.entries
+            if reader
         ],
         "left": finished_json(found.finished) if found.finished else None,
         "rules": [
@@ -80,6 +83,11 @@ def _timing(entry: Entry, found: Explanation) -> dict[str, Any]:
         "due_in_seconds": None if now is None or entry.due_at is None else round(entry.due_at - now, 3),
         "evidence": found.evidence,
     }
+
+
+def _upload_json(entry: Entry, found: Explanation) -> dict[str, Any] | None:
+    upload = found.uploads.get(entry.id)
+    return None if upload is None else upload_json(upload)
 
 
 def _lines(found: Explanation, settings: Settings, wall: float) -> Iterator[str]:
@@ -109,6 +117,9 @@ def _entry_lines(entry: Entry, found: Explanation, settings: Settings) -> Iterat
         yield f"failed attempts: {entry.attempts}"
     if entry.key:
         yield f"object: {printable(entry.key.encode())}"
+    if (upload := found.uploads.get(entry.id)) is not None:
+        told = arrived(upload) or "begun"
+        yield f"half sent: {told} when the ledger was told last; it goes on from what the store has"
     if entry.checksum:
         yield f"proven: {entry.checksum}{_when(entry.delivered_at_wall)}"
     if entry.state is State.PARKED:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from s3_file_uploader.config import Settings
     from s3_file_uploader.ledger.entry import Entry, Finished
     from s3_file_uploader.ledger.reader import Pause, Reader
+    from s3_file_uploader.ledger.uploads import UnderWay
 
 __all__ = ["Compared", "Explanation", "explain"]
 
@@ -48,16 +49,19 @@ class Explanation:
     is_running: bool = False
     now: float | None = None
     evidence: str = ""
+    uploads: dict[int, UnderWay] = field(default_factory=dict)  # by row: what has begun to arrive
 
 
 def explain(path: bytes, folder: str, reader: Reader | None, settings: Settings) -> Explanation:
     compared = [Compared(rule.name, rule.path_name, why_not(rule, path)) for rule in settings.rules]
     is_running = Lock(folder).is_held()
     entries: list[Entry] = []
-    finished, pauses = None, []
+    finished, pauses, uploads = None, [], {}
     if reader is not None:
         with reader.one_view():
             entries, finished, pauses = reader.find(path), reader.last_finished(path), reader.pauses()
+            begun = ((entry.id, reader.upload_of(entry)) for entry in entries)
+            uploads = {number: upload for number, upload in begun if upload is not None}
     return Explanation(
         path,
         os.path.lexists(path),
@@ -68,6 +72,7 @@ def explain(path: bytes, folder: str, reader: Reader | None, settings: Settings)
         is_running,
         _running_clock(folder) if is_running and entries else None,
         _evidence(path, entries[0]) if entries else "",
+        uploads,
     )
 
 

@@ -18,10 +18,12 @@ from typing import TYPE_CHECKING, Any
 
 from s3_file_uploader import __version__
 from s3_file_uploader.cli.remembered import remember
+from s3_file_uploader.cli.taking_back import aborted_json
 from s3_file_uploader.control import decode_paths, serve
 from s3_file_uploader.ledger import Ledger, Queue
 from s3_file_uploader.observe.log import conceal
 from s3_file_uploader.pipeline.clock import Clock
+from s3_file_uploader.pipeline.leftovers import Wanted
 from s3_file_uploader.pipeline.uploader import Uploader
 from s3_file_uploader.source.lease import ignore_lease_signal
 from s3_file_uploader.transport.registry import opener
@@ -195,4 +197,8 @@ def _commands(uploader: Uploader, clock: Clock) -> dict[str, Callable[..., Any]]
             "bytes_sent": progress.bytes_sent,
         }
 
-    return {"retry": retry, "rescan": rescan, "status": status}
+    async def abort_uploads(names: list[str], given_up: bool, all: bool) -> dict[str, Any]:  # noqa: A002  (as it is written on the socket)
+        wanted = Wanted(frozenset(decode_paths(names)), given_up, all)
+        return {"uploads": aborted_json(await uploader.abort_uploads(wanted))}
+
+    return {"retry": retry, "rescan": rescan, "status": status, "abort_uploads": abort_uploads}

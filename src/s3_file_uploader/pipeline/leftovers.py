@@ -179,7 +179,7 @@ class Leftovers:
     def _is_hopeless(self, upload: GivenUp) -> bool:
         rule = rule_of(upload.way)
         leads_there = rule is not None and destination_of(rule) in self._transports
-        return upload.attempts >= _MOST_TRIES_ELSEWHERE and not leads_there
+        return bool(self._transports) and upload.attempts >= _MOST_TRIES_ELSEWHERE and not leads_there
 
     def _tell(self, one: Aborted) -> None:
         upload = one.upload
