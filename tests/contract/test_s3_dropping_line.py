@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from s3_file_uploader.errors import DeliveryError, TransferFault, Unreachable
+from s3_file_uploader.errors import AccessDenied, DeliveryError, TransferFault, Unreachable
 from s3_file_uploader.transport.s3 import checkpoint, engine, exchange, streams
 from support.deliveries import Courier
 from support.s3_transports import IMPATIENT, transport_to
@@ -246,6 +246,58 @@ def test_a_line_that_drops_before_several_parts_at_once_could_finish_gets_one_th
     assert narrow.drops >= 6
     assert narrow.finished == Counter(range(1, 11))
     assert operations(store, "create") == 1
+
+
+def test_a_line_that_drops_before_any_part_could_finish_is_tried_with_smaller_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checkpoint, "LEAST_PART_BYTES", PART // 4)
+    path, narrow = new_file(tmp_path, 3), Narrow(PART // 2)
+    with ScriptedS3(narrow) as store:
+        saved: Checkpoint | None = None
+        for _ in range(20):  # the pipeline's tries
+            courier = Courier("bucket")
+            try:
+                asyncio.run(send(store, path, saved, courier))
+            except DeliveryError:
+                saved = courier.saved[-1] if courier.saved else saved
+            else:
+                break
+        assert store.objects["/bucket/file"] == read(path)
+    assert narrow.finished == Counter(range(1, 13))
+    assert operations(store, "create") == 1
+
+
+@pytest.mark.parametrize("all_is_denied", [False, True], ids=["only listing", "everything"])
+def test_without_the_right_to_list_parts_a_large_file_begins_anew_unless_everything_is_denied(
+    all_is_denied: bool, tmp_path: Path
+) -> None:
+    path, courier = new_file(tmp_path, 8), Courier("bucket")
+    with ScriptedS3(Counting(lambda number, _stored: number == 5)) as store, pytest.raises(DeliveryError):
+        asyncio.run(send(store, path, None, courier))
+
+    def script(line: Line) -> None:
+        while (request := line.request()) is not None:
+            if "expect" in request.headers:
+                line.proceed()
+            body = line.body(request.size)
+            if request.method == "GET" or all_is_denied:
+                line.refuse(403, "AccessDenied")
+            else:
+                serve(line, request, body)
+
+    second = Courier("bucket")
+    with ScriptedS3(script) as after:
+        after.uploads = {"u0": store.uploads["u1"]}
+        saved = {**(courier.saved[-1] or {}), "upload_id": "u0"}
+        if all_is_denied:
+            with pytest.raises(AccessDenied):
+                asyncio.run(send(after, path, saved, second))
+            assert (list(after.uploads), second.saved) == (["u0"], [])
+            return
+        asyncio.run(send(after, path, saved, second))
+        assert after.objects["/bucket/file"] == read(path)
+        assert after.uploads == {}
 
 
 def test_parts_on_their_way_arrive_though_the_store_takes_no_new_ones(tmp_path: Path) -> None:

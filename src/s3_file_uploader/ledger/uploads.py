@@ -194,7 +194,7 @@ class Uploads:
 
 
 _REASONS = {
-    "gone": "its file is gone",
+    "gone": "its file is gone, or no rule takes it any more",
     "parked": "its file is parked",
     "changed": "its file has other content now",
 }

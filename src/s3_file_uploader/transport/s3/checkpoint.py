@@ -20,6 +20,7 @@ __all__ = [
     "part_size_in",
     "part_size_of",
     "place_in",
+    "smallest_part_size_of",
     "upload_id_in",
     "with_arrived",
 ]
@@ -37,6 +38,12 @@ def part_size_of(size: int) -> int:
     least = -(-size // MOST_PARTS)
     usual = USUAL_PART_BYTES if size <= 1024 * _MIB else 2 * USUAL_PART_BYTES
     return usual if least <= usual else -(-least // _MIB) * _MIB
+
+
+def smallest_part_size_of(size: int) -> int:
+    """In bytes: what stores take at least, more only where 10 000 parts would not do."""
+    least = -(-size // MOST_PARTS)
+    return LEAST_PART_BYTES if least <= LEAST_PART_BYTES else -(-least // _MIB) * _MIB
 
 
 def checkpoint_of(delivery: Delivery, upload_id: str, part_size: int) -> Checkpoint:

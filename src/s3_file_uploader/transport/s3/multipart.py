@@ -12,6 +12,7 @@ import contextlib
 from typing import TYPE_CHECKING, Protocol
 
 from s3_file_uploader.errors import (
+    AccessDenied,
     Concern,
     DeliveryError,
     FileChanged,
@@ -27,6 +28,7 @@ from s3_file_uploader.transport.s3.checkpoint import (
     leads_here,
     part_size_in,
     part_size_of,
+    smallest_part_size_of,
     upload_id_in,
     with_arrived,
 )
@@ -107,9 +109,9 @@ class Multipart:
         except (FileChanged, FileVanished, Refused, Unproven, UploadGone) as error:
             await self._abandon(error)
             raise
-        except DeliveryError:
+        except DeliveryError as error:
             with contextlib.suppress(DeliveryError):
-                await self._tell(least_bytes=1)
+                await self._keep(error)
             raise
 
     # -- beginning and continuing
@@ -135,6 +137,13 @@ class Multipart:
     def _checkpoint(self) -> Checkpoint:
         saved = checkpoint_of(self._delivery, self._upload_id, self._part_size)
         return with_arrived(saved, self._arrived.values())
+
+    async def _keep(self, error: DeliveryError) -> None:
+        """For the next try. A line on which no part ever got through is tried with the smallest there may be."""
+        if isinstance(error, TransferFault) and not self._arrived:
+            self._part_size = min(self._part_size, smallest_part_size_of(self._file.size))
+            self._told_bytes = -1
+        await self._tell(least_bytes=1)
 
     async def _tell(self, *, least_bytes: int = TOLD_EVERY_BYTES) -> None:
         """Let the ledger know how far it has come, if that is news of so many bytes."""
@@ -162,6 +171,12 @@ class Multipart:
                 await self._keeper.save(self._delivery, None)
                 self._part_size = part_size_of(self._file.size)
             return receipt
+        except (AccessDenied, Refused):
+            # No right to list, if aborting it is allowed. Where that is denied too, it may be allowed again later.
+            await abort_upload(self._store, self._delivery.key, upload_id)
+            await self._keeper.save(self._delivery, None)
+            self._part_size = part_size_of(self._file.size)
+            return None
         self._upload_id = upload_id
         self._arrived = {number: part.size for number, part in self._there.items()}
         await self._tell(least_bytes=0)  # in any case: the way there may be another than before
