@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from support.seaweed import SeaweedFS
 
 _LANES = 4  # a life waits more than it works
-_STRIDE = 3
+_STRIDE = 4
 
 
 @pytest.mark.slow

@@ -104,8 +104,11 @@ class Uploads:
         """Keep, or with None drop, what a transport needs to go on. Commit durably.
 
         One that is replaced by another upload, or dropped by somebody who was not where it leads, is
-        given up rather than forgotten: nobody has said that it is not there any more.
+        given up rather than forgotten: nobody has said that it is not there any more. One that was given
+        up is not taken up again by the last words of a delivery that was stopped for it.
         """
+        if data is not None and self._is_given_up(entry, data):
+            return
         connection, begun_at_wall = self._ledger.connection, self._wall()
         for known in self.saved([entry.id]).values():
             if data is not None and known.data.get("upload_id") == data.get("upload_id"):
@@ -122,6 +125,10 @@ class Uploads:
                 *(entry.key or "", json.dumps(data), begun_at_wall),
             ),
         )
+
+    def _is_given_up(self, entry: Entry, data: Checkpoint) -> bool:
+        those = given_up_in(self._ledger.connection, "WHERE path = ?", (entry.path,))
+        return any(one.data.get("upload_id") == data.get("upload_id") for one in those)
 
     def saved(self, files: Sequence[int]) -> dict[int, UnderWay]:
         """What was saved for these rows, by row; most have none."""

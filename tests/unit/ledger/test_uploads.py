@@ -108,6 +108,15 @@ def test_an_upload_that_is_replaced_by_another_is_given_up(book: Book) -> None:
     assert reasons(book) == {"u1": "begun anew"}
 
 
+def test_the_last_words_of_a_delivery_do_not_take_up_again_what_was_given_up(book: Book) -> None:
+    sent = book.send()
+    book.uploads.save(sent, begun("u1"), HERE)
+    book.uploads.give_up([sent.id], "somebody asked for it")
+    book.uploads.save(sent, begun("u1", parts_arrived=3), HERE)
+    assert book.uploads.under_way() == []
+    assert reasons(book) == {"u1": "somebody asked for it"}
+
+
 def test_a_store_that_knows_nothing_of_an_upload_at_another_does_not_make_it_gone(book: Book) -> None:
     sent = book.send()
     book.uploads.save(sent, begun("u1"), HERE)

@@ -82,7 +82,7 @@ def leave_half_sent(made: Settings, folder: Path, far: FarSide) -> Path:
 
 
 async def drain_with(made: Settings, transport: FakeTransport) -> None:
-    await drain(made, transport, include_active=True)
+    await drain(made, transport, include_active=True, random=lambda: 0.9)  # waits that are no accident
 
 
 def test_what_was_half_sent_is_gone_on_with(tmp_path: Path, folder: Path) -> None:
