@@ -54,7 +54,7 @@ class Counting:
     ) -> None:
         self._breaks = breaks
         self._proceeds = proceeds
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self.finished: Counter[int] = Counter()
         self.broken = 0
 
@@ -210,19 +210,24 @@ class Narrow(Counting):
             body = b""
             while len(body) < request.size:
                 piece = line.body(min(4096, request.size - len(body)))
-                if not piece:
+                if not piece or not self._takes(line, request, body := body + piece, len(piece)):
                     return
-                body += piece
-                if not self._allowance.take(len(piece)):
-                    self._drop_all(line)
-                    return
-            if number := int(request.query.get("partNumber", "0")):
-                self._store(line, request, number, body)
             self._answer(line, request, body)
 
-    def _drop_all(self, last: Line) -> None:
+    def _takes(self, line: Line, request: Request, body: bytes, count: int) -> bool:
+        """A piece has come in, and with the last one the part is there: unless the line has dropped by then."""
         with self._lock:
-            others, self._open = self._open - {last}, set()
+            if line not in self._open:
+                return False
+            if not self._allowance.take(count):
+                self._drop_all(line)
+                return False
+            if (number := int(request.query.get("partNumber", "0"))) and len(body) == request.size:
+                self._store(line, request, number, body)
+        return True
+
+    def _drop_all(self, last: Line) -> None:
+        others, self._open = self._open - {last}, set()
         for line in others:
             line.drop()
         last.reset()

@@ -145,6 +145,10 @@ class Leftovers:
                     ended.append(_aborted(upload, error))
         except UploaderError as error:  # there is no way
             ended = [_aborted(upload, error) for upload in uploads]
+        except Exception as error:  # noqa: BLE001  # a bug on this way must not end a daemon that has others
+            log.error("failed", error=f"{type(error).__name__}: {error}")
+            bug = UploaderError(f"an error in this program: {type(error).__name__}: {error}")
+            ended = [_aborted(upload, bug) for upload in uploads]
         await self._write(self._write_down, ended)
         return ended
 

@@ -178,8 +178,7 @@ def test_what_cannot_be_aborted_is_remembered_and_tried_again(
 ) -> None:
     made, far = settings(tmp_path / "state", rule(folder)), FarSide()
     leave_half_sent(made, folder, far).unlink()
-    refusing = Fault.REFUSED if fault is Fault.BUG else fault
-    asyncio.run(drain_with(made, far.transport(refuses_abort=refusing)))
+    asyncio.run(drain_with(made, far.transport(refuses_abort=fault)))
     (left,) = given_up(made)
     assert left.attempts >= 1
     assert left.error
