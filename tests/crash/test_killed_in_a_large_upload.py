@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from support.seaweed import SeaweedFS
 
 _LANES = 4  # a life waits more than it works
-_STRIDE = 4
+_STRIDE = 5
 
 
 @pytest.mark.slow
@@ -55,8 +55,8 @@ def test_killed_at_any_step_of_a_large_upload_it_goes_on_and_leaves_nothing_behi
         assert [one for one in told if "wrong" in one] == []
         assert [lane.returncode for lane in lanes] == [0] * _LANES
         reached = [one for one in told if one["reached"]]
-        assert len(reached) > 30 / stride
-        assert sum(one["resumed"] > 0 for one in reached) > 10 / stride
+        assert len(reached) > 25 / stride
+        assert sum(one["resumed"] > 0 for one in reached) > 8 / stride
     finally:
         client = seaweed.client()
         for key, upload_id in seaweed.open_uploads(bucket):

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 __all__ = ["main"]
 
 PART = 5 * 1024 * 1024  # stores take no smaller ones
-SIZE = 3 * PART + 1000
+SIZE = 2 * PART + 1000
 FATES = ("stays", "changes", "vanishes", "goes elsewhere")
 _MOST_SECONDS = 30
 
