@@ -126,6 +126,13 @@ class Line:
                         return
                     ends[ready].sendall(data)
 
+    def linger(self) -> None:
+        """Say no more, and take in what still comes, so that what was said last is heard."""
+        self._socket.shutdown(socket.SHUT_WR)
+        self._socket.settimeout(20)
+        while self._socket.recv(65536):
+            pass
+
     def stall(self) -> None:
         """Say nothing and read nothing until the test is over."""
         self.server.is_over.wait(60)
@@ -150,6 +157,7 @@ def serve(line: Line, request: Request, body: bytes) -> None:
             line.refuse(400, "BadDigest")
             return
         server.objects[request.path] = body
+        server.stored.append(request.path)
         line.answer(200, echo_of(body))
     elif request.method == "POST" and "uploads" in request.query:
         server.uploads["u1"] = {}
@@ -174,7 +182,11 @@ def _serve_upload(line: Line, request: Request, body: bytes) -> None:
     server, upload = line.server, request.query["uploadId"]
     parts = server.uploads[upload]
     if request.method == "PUT":
+        if request.headers[ECHO] != echo_of(body)[ECHO]:
+            line.refuse(400, "BadDigest")
+            return
         parts[int(request.query["partNumber"])] = body
+        server.stored.append(f"{request.path} part {request.query['partNumber']}")
         line.answer(200, echo_of(body))
     elif request.method == "GET":
         rows = "".join(
@@ -214,12 +226,18 @@ class ScriptedS3:
         self.objects: dict[str, bytes] = {}
         self.uploads: dict[str, dict[int, bytes]] = {}
         self.connections = 0
+        self.is_healed = threading.Event()  # for scripts whose fault ends
+        self.stored: list[str] = []  # each object and part that was taken, in order
         self.is_over = threading.Event()
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self._listening = socket.create_server((host, 0), family=family)
         self.port: int = self._listening.getsockname()[1]
         self._threads = [threading.Thread(target=self._accept, name="scripted-s3")]
         self._open: list[socket.socket] = []
+
+    def heal(self) -> None:
+        """What went wrong is over: scripts that know of it are honest from now on."""
+        self.is_healed.set()
 
     @property
     def url(self) -> str:

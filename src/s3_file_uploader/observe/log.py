@@ -56,6 +56,7 @@ EVENTS: Final[dict[str, str]] = {
     "recovered": "what a killed process left behind was put right",
     "paused": "a destination does not answer or refuses everything",
     "resumed": "the destination takes files again",
+    "redirected": "AWS has the bucket in another region: followed there",
     "slowed": "the store asked for fewer requests",
     "aborted": "an unfinished upload that nobody goes on with was taken back",
     "abort_failed": "it could not be taken back; it is tried again",

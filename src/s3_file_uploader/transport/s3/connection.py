@@ -44,6 +44,8 @@ class Deadlines:
     progress: float = 60.0
     # S3 may take minutes to put many parts together, and sends white space meanwhile; others do not.
     complete: float = 300.0
+    # The longest that an answer may take from its request to its end, however steadily it drips.
+    answer: float = 900.0
     # How long to wait for `100 Continue` before sending the body all the same.
     proceed: float = 1.0
     credentials: float = 15.0

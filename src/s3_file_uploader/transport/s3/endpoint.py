@@ -7,7 +7,7 @@ with a `ConfigurationError` that names the key, so that they never look like a n
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import ip_address
 from typing import NamedTuple
 from urllib.parse import SplitResult, quote, urlsplit
@@ -29,6 +29,7 @@ _PARTITION_SUFFIXES = (
 )
 _COMMERCIAL_SUFFIX = "amazonaws.com"
 _AWS_HOST = re.compile(r"(^|\.)(amazonaws\.com|amazonaws\.com\.cn|amazonaws\.eu)$")
+_AWS_REGION = re.compile(r"[a-z]{2,4}(-[a-z]+)+-[0-9]{1,2}")
 _REGION = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}")
 _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?\.?")
 _AWS_BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
@@ -119,6 +120,26 @@ class Endpoint:
             return self.prefix or "/"
         return f"{self.prefix}/{encode_key(key)}"
 
+    def in_region(self, region: str) -> Endpoint | None:
+        """The same bucket as AWS has it in another region; None where that is not certain.
+
+        A name of a bucket means the same bucket in all regions of a partition, and nowhere else: so only
+        AWS's own addresses are changed, and only the region in them. Not those of one network (`vpce`).
+        """
+        front = "" if self.path_style else f"{self.bucket}."
+        labels = self.host.removeprefix(front).split(".")
+        if (
+            not _AWS_HOST.search(self.host)
+            or not _AWS_REGION.fullmatch(region)
+            or _suffix(region) != _suffix(self.region)
+            or self.bucket.startswith("arn:")
+            or "vpce" in labels
+        ):
+            return None
+        host = front + ".".join(region if label == self.region else label for label in labels)
+        header = _host_header(_Address(self.scheme, host, self.port, ""))
+        return replace(self, region=region, host=host, host_header=header)
+
     def describe(self) -> str:
         """For logs and messages; holds no secret, because URLs with a user part are refused."""
         style = "path style" if self.path_style else "virtual-hosted"
@@ -133,10 +154,12 @@ def _aws_address(region: str) -> _Address:
             advice="Set Region (--region, AWS_REGION) to the region of the bucket,"
             " or EndpointUrl for a store that is not AWS.",
         )
-    suffix = next(
-        (suffix for prefix, suffix in _PARTITION_SUFFIXES if region.startswith(prefix)), _COMMERCIAL_SUFFIX
-    )
-    return _Address("https", f"s3.{region}.{suffix}", 443, "")
+    return _Address("https", f"s3.{region}.{_suffix(region)}", 443, "")
+
+
+def _suffix(region: str) -> str:
+    found = (suffix for prefix, suffix in _PARTITION_SUFFIXES if region.startswith(prefix))
+    return next(found, _COMMERCIAL_SUFFIX)
 
 
 def _parse(url: str) -> _Address:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from s3_file_uploader.transport.contract import OpenFile
     from s3_file_uploader.transport.s3.bandwidth import Bandwidth
     from s3_file_uploader.transport.s3.connection import Connection, Deadlines, Pool
+    from s3_file_uploader.transport.s3.endpoint import Endpoint
     from s3_file_uploader.transport.s3.reactor import Reactor
 
 __all__ = ["BUFFER_BYTES", "Exchanger", "FileSlice", "read_into"]
@@ -33,6 +34,7 @@ SMALLEST_STEP_BYTES = 32 * 1024  # two TLS records
 TURN_BYTES = 1024 * 1024  # after so much without blocking, the other uploads have their turn
 HELD_LIMIT_BYTES = 8 * 1024 * 1024  # of bodies in memory, all connections together
 EXPECT_ABOVE_BYTES = 1024 * 1024
+EXPECTATION_FAILED = 417
 MISSED_PROCEEDS = 2  # after so many unanswered `Expect` in a row, this endpoint is not asked any more
 
 
@@ -74,6 +76,10 @@ class Exchanger:
     def expects(self, size: int) -> bool:
         """Ask for `100 Continue` first: a "no" then costs one round trip instead of the whole body."""
         return size > EXPECT_ABOVE_BYTES and self._missed_proceeds < MISSED_PROCEEDS
+
+    def lead_to(self, endpoint: Endpoint) -> None:
+        """Requests go there from now on."""
+        self._pool.lead_to(endpoint)
 
     async def exchange(
         self,
@@ -118,6 +124,11 @@ class Exchanger:
                 self._pool.give(connection)
             else:
                 self._pool.discard(connection)
+            if response.status == EXPECTATION_FAILED:
+                self._missed_proceeds = MISSED_PROCEEDS
+            if is_early and 200 <= response.status < 300:  # noqa: PLR2004  (HTTP's own class of success)
+                # Whatever says yes to bytes that it has not seen does not hold them.
+                raise TransferFault(f"the answer {response.status} came before the whole content was sent")
             return response
 
     async def _send(
@@ -254,9 +265,10 @@ class Exchanger:
 
     async def _proceed(self, connection: Connection, reader: AnswerReader) -> Response | None:
         """Wait, not for long, for `100 Continue`; a final answer instead of it makes the body idle."""
+        until = self._reactor.now + self._deadlines.proceed
         while not reader.is_continued:
             try:
-                await self._reactor.wait(connection.channel, READ, self._deadlines.proceed)
+                await self._reactor.wait(connection.channel, READ, max(0.0, until - self._reactor.now))
             except NoProgress:
                 self._missed_proceeds += 1
                 return None
@@ -267,11 +279,16 @@ class Exchanger:
         return None
 
     async def _answer(self, connection: Connection, reader: AnswerReader, seconds: float) -> Response:
+        """Something must move every `seconds`, and the whole must not take for ever either."""
+        longest = max(self._deadlines.answer, seconds)
+        until = self._reactor.now + longest
         while True:
             await self._reactor.wait(connection.channel, READ, seconds)
             response = self._listen(connection, reader)
             if response is not None:
                 return response
+            if self._reactor.now > until:
+                raise TransferFault(f"the answer is not complete after {longest:g} seconds")
 
     def _listen(self, connection: Connection, reader: AnswerReader) -> Response | None:
         """What arrived, if that completes the answer."""
@@ -280,7 +297,7 @@ class Exchanger:
             return None
         if data:
             return reader.feed(data)
-        if not reader.has_begun:
+        if not reader.is_amid:
             raise ConnectionLost("closed by the far side before it answered")
         return reader.end()
 
@@ -290,7 +307,7 @@ class Exchanger:
             while True:
                 data = connection.receive()
                 if not data:
-                    return reader.end() if data is not None and reader.has_begun else None
+                    return reader.end() if data is not None and reader.is_amid else None
                 response = reader.feed(data)
                 if response is not None:
                     return response

@@ -54,10 +54,15 @@ __all__ = [
     "UploadGone",
     "WrongRegion",
     "delivery_error",
+    "sent_elsewhere",
     "server_seconds",
 ]
 
 _REGION_ADVICE = "Set Region to the region of the bucket."
+_REDIRECTED_ADVICE = (
+    "The store sends requests elsewhere for now, as AWS does for hours after a bucket is made; uploads go on"
+    " by themselves, or set Region and EndpointUrl to the bucket's own."
+)
 _SKEWED = frozenset({"RequestTimeTooSkewed", "RequestInTheFuture"})
 _REDIRECTED = frozenset(
     {
@@ -104,6 +109,14 @@ def delivery_error(
         return _wrong_region(message, code, status, error, headers)
     row = _row(status, error.code, operation)
     return row.kind(message, advice=row.advice, code=code, retry_after_seconds=_retry_after_seconds(headers))
+
+
+def sent_elsewhere(error: WrongRegion, status: int) -> DeliveryError:
+    """What a redirection means where its region is the one that was asked already."""
+    if status == 307:  # noqa: PLR2004 - temporary redirect
+        return Unreachable(str(error), advice=_REDIRECTED_ADVICE, code=error.code)
+    advice = "Region is right, but the bucket has another address: correct or leave out EndpointUrl."
+    return WrongRegion(str(error), advice=advice, code=error.code, region=error.region)
 
 
 def server_seconds(headers: Mapping[str, str]) -> float | None:
@@ -171,12 +184,7 @@ def _wrong_region(
         shown = _shown(region)
         return WrongRegion(message, advice=f"Set Region to {shown}.", code=code, region=region)
     if status == 307:  # noqa: PLR2004 - temporary redirect
-        return Unreachable(
-            message,
-            advice="The store sends requests elsewhere for now, as AWS does for hours after a bucket is"
-            " made; uploads go on by themselves, or set Region and EndpointUrl to the bucket's own.",
-            code=code,
-        )
+        return Unreachable(message, advice=_REDIRECTED_ADVICE, code=code)
     endpoint = error.extra.get("Endpoint", "")
     advice = _REGION_ADVICE + (
         f" The store names {_shown(endpoint)}." if endpoint else " Look at EndpointUrl too."

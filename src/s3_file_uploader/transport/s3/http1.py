@@ -129,8 +129,13 @@ class AnswerReader:
     def end(self) -> Response:
         """The connection ended: the answer, if its end was to be told that way."""
         if self._mode != _UNTIL_CLOSE:
-            raise NotHttp("the answer is not HTTP: the connection ended in the middle of an answer")
+            raise NotHttp("the connection ended in the middle of an answer")
         return self._answer()
+
+    @property
+    def is_amid(self) -> bool:
+        """Something of the answer itself, not only of interim ones, was read."""
+        return self._mode != _HEAD or self._at < len(self._buffer)
 
     def _answer(self) -> Response:
         # Bytes after the answer belong to no request of ours: such a connection is not used again.

@@ -1,13 +1,15 @@
 """Signed requests to one bucket: knows the way there, the credentials and the store's clock.
 
 It tries a request again only where the first answer says exactly what was wrong and it can be put
-right on the spot: credentials that expired, a device whose clock is off. Everything else is raised as
-the error it stands for; when to try again is the pipeline's affair.
+right on the spot: credentials that expired, a device whose clock is off, a bucket that AWS has in another
+region. Each is put right once. Everything else is raised as the error it stands for; when to try again is
+the pipeline's affair.
 """
 
 from __future__ import annotations
 
 import hashlib
+import logging
 from typing import TYPE_CHECKING
 
 from s3_file_uploader import __version__
@@ -17,11 +19,13 @@ from s3_file_uploader.transport.s3.faults import (
     CredentialsExpired,
     CredentialsRefused,
     Outage,
+    WrongRegion,
     delivery_error,
+    sent_elsewhere,
     server_seconds,
 )
 from s3_file_uploader.transport.s3.http1 import request_head
-from s3_file_uploader.transport.s3.sigv4 import EMPTY_SHA256, UNSIGNED_PAYLOAD, canonical_query
+from s3_file_uploader.transport.s3.sigv4 import EMPTY_SHA256, UNSIGNED_PAYLOAD, Signer, canonical_query
 from s3_file_uploader.transport.s3.xml import error_of
 
 if TYPE_CHECKING:
@@ -34,7 +38,6 @@ if TYPE_CHECKING:
     from s3_file_uploader.transport.s3.exchange import Exchanger, FileSlice
     from s3_file_uploader.transport.s3.http1 import Response
     from s3_file_uploader.transport.s3.reactor import Reactor
-    from s3_file_uploader.transport.s3.sigv4 import Signer
 
 __all__ = ["Store", "StoreClock"]
 
@@ -43,6 +46,7 @@ FIRST_LOOK_SECONDS = 0.005
 LAST_LOOK_SECONDS = 0.25
 # S3 refuses what is signed 15 minutes off; some stores call that a plain denial.
 SUSPICIOUS_SKEW_SECONDS = 300.0
+_log = logging.getLogger(__name__)
 _WITH_BODY = ("PUT", "POST")
 _USER_AGENT = f"s3-file-uploader/{__version__}"
 
@@ -97,9 +101,10 @@ class Store:
         seconds: float = 0.0,
     ) -> Response:
         """The answer, always a 2xx; DeliveryError otherwise."""
-        is_second = False
+        mended: set[type[DeliveryError]] = set()
         while True:
             asked = await self._current_credentials()
+            region = self._endpoint.region
             head, expects = self._head(
                 method, key, query, headers or {}, body, payload_hash=payload_hash, credentials=asked
             )
@@ -116,9 +121,13 @@ class Store:
                 headers=response.headers,
                 now=self._clock.device(),
             )
-            if is_second or not await self._is_put_right(error, response.headers, asked):
-                raise self._outage.judge(error, key)
-            is_second = True
+            if type(error) not in mended:
+                mended.add(type(error))
+                if await self._is_put_right(error, response.headers, asked, region):
+                    continue
+            if isinstance(error, WrongRegion) and error.region == region:
+                error = sent_elsewhere(error, response.status)
+            raise self._outage.judge(error, key)
 
     def _head(
         self,
@@ -190,11 +199,13 @@ class Store:
         return self._credentials.current() != refused
 
     async def _is_put_right(
-        self, error: DeliveryError, headers: Mapping[str, str], asked: Credentials
+        self, error: DeliveryError, headers: Mapping[str, str], asked: Credentials, region: str
     ) -> bool:
-        """Mend what this answer complains of; False if that is not ours to mend."""
+        """Mend what this answer, to a request for `region`, complains of; False if it is not ours to mend."""
         if isinstance(error, CredentialsExpired | CredentialsRefused):
             return await self._renewed(error.code, asked)
+        if isinstance(error, WrongRegion):
+            return error.region != region and self._follow(error.region)
         if isinstance(error, ClockSkewed):
             return self._adopt(error.offset_seconds)
         if isinstance(error, AccessDenied):
@@ -202,6 +213,20 @@ class Store:
             if seen is not None and abs(seen - self._clock.now()) > SUSPICIOUS_SKEW_SECONDS:
                 return self._adopt(seen - self._clock.device())
         return False
+
+    def _follow(self, region: str) -> bool:
+        """Ask for the bucket in the region where AWS has it, from now on."""
+        if region == self._endpoint.region:  # another request found out first
+            return True
+        endpoint = self._endpoint.in_region(region)
+        if endpoint is None:
+            return False
+        reason = f"the bucket is in region {region}, not in {self._endpoint.region}"
+        fields = {"bucket": endpoint.bucket, "reason": reason, "try": f"Set Region to {region}."}
+        _log.warning("redirected", extra={"fields": fields})
+        self._endpoint, self._signer = endpoint, Signer(region)
+        self._exchanger.lead_to(endpoint)
+        return True
 
     def _adopt(self, offset_seconds: float | None) -> bool:
         if offset_seconds is None:

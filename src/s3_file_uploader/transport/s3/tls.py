@@ -41,6 +41,16 @@ _NOT_YET_VALID, _EXPIRED, _SELF_SIGNED, _SELF_SIGNED_IN_CHAIN, _NO_ISSUER, _NO_L
     21,
 )
 _WRONG_HOST, _WRONG_ADDRESS = 62, 64
+_NO_COMMON_LANGUAGE = frozenset(
+    {
+        "UNSUPPORTED_PROTOCOL",
+        "TLSV1_ALERT_PROTOCOL_VERSION",
+        "TLSV1_ALERT_INSUFFICIENT_SECURITY",
+        "SSLV3_ALERT_HANDSHAKE_FAILURE",
+        "NO_PROTOCOLS_AVAILABLE",
+        "DH_KEY_TOO_SMALL",
+    }
+)
 
 
 def tls_fault(error: ssl.SSLError, where: str) -> DeliveryError:
@@ -56,6 +66,11 @@ def tls_fault(error: ssl.SSLError, where: str) -> DeliveryError:
         return Misconfigured(
             f"{where} does not speak TLS on that port",
             advice="EndpointUrl starts with https://; http:// or another port may be meant.",
+        )
+    if error.reason in _NO_COMMON_LANGUAGE:
+        return Misconfigured(
+            f"{where} and this device have no version of TLS, or no cipher, in common: {said(error)}",
+            advice="The store must speak TLS 1.2 or newer; so must what opens TLS on the way, if anything does.",
         )
     return Unreachable(f"no TLS connection to {where}: {said(error)}")
 
