@@ -16,10 +16,9 @@ from s3_file_uploader.config import Rule
 from s3_file_uploader.errors import ConfigurationError, DeliveryError, Misconfigured, Unreachable
 from s3_file_uploader.transport.s3.connection import LONGEST_LIFE_SECONDS
 from s3_file_uploader.transport.s3.proxy import Proxies
-from s3_file_uploader.transport.s3.resolver import Resolver
 from s3_file_uploader.transport.s3.transport import open_s3_transport
 from support.deliveries import Courier
-from support.s3_transports import MIB, PATIENT, new_file, transport_to
+from support.s3_transports import MIB, PATIENT, looking_up, new_file, transport_to
 from support.scripted_s3 import TLS_FOLDER, Line, ScriptedS3, echo_of, honest
 
 if TYPE_CHECKING:
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from s3_file_uploader.model import Receipt
+    from s3_file_uploader.transport.s3.resolver import Resolver
 
 ELSEWHERE = "elsewhere.example"  # what a certificate of the tests is for
 
@@ -40,24 +40,6 @@ def deliver(store: ScriptedS3, *paths: str, **settings: Any) -> list[Receipt]:
             return [await transport.deliver(Courier("bucket").delivery(path, "key")) for path in paths]
 
     return asyncio.run(run())
-
-
-def looking_up(
-    *answers: list[tuple[str, int]] | OSError, monotonic: Callable[[], float] = time.monotonic
-) -> Resolver:
-    """A resolver whose system gives these answers one after the other, the last for ever."""
-    left = list(answers)
-
-    def look_up(host: str, port: int, **more: Any) -> list[Any]:
-        answer = left.pop(0) if len(left) > 1 else left[0]
-        if isinstance(answer, OSError):
-            raise answer
-        return [
-            (socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, at))
-            for address, at in answer
-        ]
-
-    return Resolver(look_up=look_up, monotonic=monotonic)
 
 
 def dead_port() -> int:

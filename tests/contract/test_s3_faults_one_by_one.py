@@ -74,6 +74,10 @@ def answered(status: int, body: bytes = b"", **headers: str) -> Play:
     )
 
 
+def echoing(echo: str) -> Play:
+    return after(lambda line, request, content: line.answer(200, {ECHO: echo}))
+
+
 def refused(status: int, code: str, inner: str = "", **headers: str) -> Play:
     body = f"<Error><Code>{code}</Code><Message>as the script says</Message>{inner}</Error>"
     return answered(status, body.encode(), **headers)
@@ -174,6 +178,11 @@ def said(play: Play, error: str, words: str) -> Fault:
     return Fault(play, error, words, (SMALL,))
 
 
+def refuse_and_read_on(line: Line) -> None:
+    line.refuse(503, "SlowDown")
+    line.linger()
+
+
 def drip(line: Line) -> None:
     """An answer that never ends, one byte at a time."""
     line.send(b"HTTP/1.1 200 OK\r\nx: ")
@@ -205,8 +214,8 @@ SAID: dict[str, Fault] = {
     "RequestTimeout": said(refused(400, "RequestTimeout"), "TransferFault", "400 RequestTimeout"),
     "BadDigest": said(refused(400, "BadDigest"), "Unproven", "400 BadDigest"),
     "no echo": said(answered(200, etag='"e"'), "Unproven", "did not confirm the checksum"),
-    "an empty echo": said(answered(200, **{ECHO: ""}), "Unproven", "did not confirm the checksum"),
-    "a wrong echo": said(answered(200, **{ECHO: "AAAAAAAAAAA="}), "Unproven", "holds other bytes"),
+    "an empty echo": said(echoing(""), "Unproven", "did not confirm the checksum"),
+    "a wrong echo": said(echoing("AAAAAAAAAAA="), "Unproven", "holds other bytes"),
     "AccessDenied": said(refused(403, "AccessDenied"), "AccessDenied", "403 AccessDenied"),
     "403 without words": said(answered(403), "AccessDenied", "403"),
     "SignatureDoesNotMatch": said(refused(403, "SignatureDoesNotMatch"), "AccessDenied", "SignatureDoesNot"),
@@ -290,7 +299,7 @@ FAULTS: dict[str, Fault] = {
         "403 AccessDenied",
     ),
     "an early no that reads on": Fault(
-        amid(lambda line: (line.refuse(503, "SlowDown"), line.linger())[-1], 0.01),
+        amid(refuse_and_read_on, 0.01),
         "Throttled",
         "503 SlowDown",
     ),
@@ -392,7 +401,7 @@ FAULTS: dict[str, Fault] = {
         only("PUT", "partNumber=2", refused(403, "AccessDenied")), "AccessDenied", "UploadPart", (PARTS,)
     ),
     "a part has a wrong echo": Fault(
-        only("PUT", "partNumber=2", answered(200, **{ECHO: "AAAAAAAAAAA="})),
+        only("PUT", "partNumber=2", echoing("AAAAAAAAAAA=")),
         "Unproven",
         "holds other bytes",
         (PARTS,),

@@ -55,6 +55,7 @@ class Line:
         self.number = number  # counted from 0
         self._socket = connected
         self._read = b""
+        self.read_bytes = 0  # of heads
 
     def request(self) -> Request | None:
         """The next head; None if the client hung up."""
@@ -64,6 +65,7 @@ class Line:
                 return None
             self._read += data
         head, _, self._read = self._read.partition(b"\r\n\r\n")
+        self.read_bytes += len(head) + 4
         first, *rest = head.decode("ascii").split("\r\n")
         method, target, _ = first.split(" ")
         url = urlsplit(target)
