@@ -204,3 +204,43 @@ def test_whatever_the_settings_hold_they_work_or_are_refused(bucket: str, region
         assert endpoint.host_header.isprintable()
         assert endpoint.target("k").isascii()
         assert " " not in endpoint.host_header + endpoint.target("k")
+
+
+@pytest.mark.parametrize(
+    ("bucket", "url", "path_style", "host"),
+    [
+        ("bucket", "", "auto", "bucket.s3.eu-west-1.amazonaws.com"),
+        ("us-east-1", "", "auto", "us-east-1.s3.eu-west-1.amazonaws.com"),
+        ("bucket.us-east-1", "", "auto", "s3.eu-west-1.amazonaws.com"),
+        (
+            "bucket",
+            "https://s3.dualstack.us-east-1.amazonaws.com",
+            True,
+            "s3.dualstack.eu-west-1.amazonaws.com",
+        ),
+        (
+            "bucket",
+            "https://s3-fips.us-east-1.amazonaws.com:443",
+            "auto",
+            "bucket.s3-fips.eu-west-1.amazonaws.com",
+        ),
+        ("bucket", "https://s3-accelerate.amazonaws.com", "auto", "bucket.s3-accelerate.amazonaws.com"),
+        ("bucket", "https://s3.example.com", "auto", ""),
+        ("bucket", "https://s3.us-east-1.amazonaws.com.example.com", "auto", ""),
+        ("bucket", "https://vpce-1a.s3.us-east-1.vpce.amazonaws.com", "auto", ""),
+    ],
+)
+def test_only_an_address_of_aws_has_a_like_in_another_region(
+    bucket: str, url: str, path_style: str | bool, host: str
+) -> None:
+    moved = Endpoint.of(bucket, "us-east-1", url, path_style).in_region("eu-west-1")
+    assert (moved.host if moved is not None else "") == host
+    if moved is not None:
+        assert (moved.host_header, moved.region) == (host, "eu-west-1")
+
+
+@pytest.mark.parametrize(
+    "region", ["", "EU", "cn-north-1", "eu-west-1.evil.example", "eu-west-1/", "us-iso-east-1"]
+)
+def test_a_region_that_is_none_or_of_another_partition_is_not_gone_to(region: str) -> None:
+    assert Endpoint.of("bucket", "us-east-1").in_region(region) is None

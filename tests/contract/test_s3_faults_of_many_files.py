@@ -1,0 +1,155 @@
+"""What the whole pipeline makes of a store's faults: who waits, who is parked, what the log says, who recovers."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+import os
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from s3_file_uploader.transport.s3.endpoint import Endpoint
+from s3_file_uploader.transport.s3.transport import S3Transport
+from support import pipelines
+from support.pipelines import rule, running, settings
+from support.s3_transports import FIXED, PATIENT
+from support.scripted_s3 import Line, Request, ScriptedS3, serve
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from s3_file_uploader.pipeline import Uploader
+
+FILES = 30
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    made = tmp_path / "folder"
+    made.mkdir()
+    for number in range(FILES):
+        (made / f"file{number:02}").write_bytes(os.urandom(100))
+    return made
+
+
+def refusing(refuse: Callable[[Line, Request], bool]) -> Callable[[Line], None]:
+    """Serves what `refuse` has not answered, and everything once the store is healed."""
+
+    def script(line: Line) -> None:
+        while (request := line.request()) is not None:
+            body = line.body(request.size)
+            if line.server.is_healed.is_set() or not refuse(line, request):
+                serve(line, request, body)
+
+    return script
+
+
+class Seen:
+    """The lines of the log, by event."""
+
+    def __init__(self, caplog: pytest.LogCaptureFixture) -> None:
+        self._caplog = caplog
+
+    def __getitem__(self, event: str) -> list[dict[str, Any]]:
+        return [record.__dict__["fields"] for record in self._caplog.records if record.msg == event]
+
+
+def empty(folder: Path, tmp_path: Path, store: ScriptedS3, scenario: Callable[[Uploader], Any]) -> None:
+    async def run() -> None:
+        endpoint = Endpoint.of("bucket", "eu-test-1", store.url)
+        transport = S3Transport(endpoint, credentials=FIXED(), deadlines=PATIENT)
+        one = rule(folder, active_file="none")
+        await running(settings(tmp_path / "state", one), transport, scenario)  # type: ignore[arg-type]  # any transport
+
+    asyncio.run(run())
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    await pipelines.until(condition, "what the scenario waits for")
+
+
+def left_in(folder: Path) -> list[str]:
+    return sorted(name for name in os.listdir(folder) if not name.startswith("."))
+
+
+def test_when_the_store_asks_to_slow_down_everyone_does_and_all_arrive_once(
+    folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    asked = itertools.count()
+
+    def slow_down(line: Line, request: Request) -> bool:
+        is_early = next(asked) < 20
+        if is_early:
+            line.refuse(503, "SlowDown")
+        return is_early
+
+    async def scenario(uploader: Uploader) -> None:
+        await until(lambda: not left_in(folder))
+
+    caplog.set_level(logging.INFO, "s3_file_uploader")
+    with ScriptedS3(refusing(slow_down)) as store:
+        empty(folder, tmp_path, store, scenario)
+    assert len(store.objects) == len(store.stored) == FILES
+    seen = Seen(caplog)
+    assert seen["slowed"]
+    assert not seen["parked"]
+    assert len(seen["delivered"]) == FILES
+
+
+def test_one_object_that_is_denied_is_parked_and_holds_up_nobody(
+    folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def deny(line: Line, request: Request) -> bool:
+        if request.path != "/bucket/file07":
+            return False
+        line.refuse(403, "AccessDenied")
+        return True
+
+    async def scenario(uploader: Uploader) -> None:
+        await until(lambda: left_in(folder) == ["file07"])
+        for number in itertools.count():  # files that begin later and get through decide
+            if Seen(caplog)["parked"]:
+                return
+            (folder / f"later{number}").write_bytes(b"x")
+            await until(lambda: left_in(folder) == ["file07"])
+
+    caplog.set_level(logging.INFO, "s3_file_uploader")
+    with ScriptedS3(refusing(deny)) as store:
+        empty(folder, tmp_path, store, scenario)
+    assert "/bucket/file07" not in store.objects
+    [parked] = Seen(caplog)["parked"]
+    assert parked["path"].endswith("/file07")
+    assert "while other files of this destination go through" in parked["reason"]
+
+
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [(403, "AccessDenied"), (404, "NoSuchBucket"), (400, "ExpiredToken"), (503, "SlowDown")],
+)
+def test_a_destination_that_refuses_everything_is_waited_for_and_parks_nobody(
+    status: int, code: str, folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(line: Line, request: Request) -> bool:
+        line.refuse(status, code)
+        return True
+
+    seen = Seen(caplog)
+
+    async def scenario(uploader: Uploader) -> None:
+        await until(lambda: bool(seen["slowed" if code == "SlowDown" else "paused"]))
+        assert left_in(folder) == [f"file{number:02}" for number in range(FILES)]
+        store.heal()
+        await until(lambda: not left_in(folder))
+
+    caplog.set_level(logging.INFO, "s3_file_uploader")
+    with ScriptedS3(refusing(refuse)) as store:
+        empty(folder, tmp_path, store, scenario)
+    assert len(store.objects) == len(store.stored) == FILES
+    assert not seen["parked"]
+    if code != "SlowDown":
+        assert code in seen["paused"][0]["reason"]
+        assert seen["paused"][0]["try"]
+        assert seen["resumed"]
