@@ -6,6 +6,7 @@ import asyncio
 import base64
 import os
 import socket
+import threading
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -13,9 +14,10 @@ import pytest
 
 from s3_file_uploader.cli.doctor.store import examine_store
 from s3_file_uploader.config import Rule
-from s3_file_uploader.errors import ConfigurationError, DeliveryError, Misconfigured, Unreachable
+from s3_file_uploader.errors import ConfigurationError, DeliveryError, Interrupted, Misconfigured, Unreachable
 from s3_file_uploader.transport.s3.connection import LONGEST_LIFE_SECONDS
 from s3_file_uploader.transport.s3.proxy import Proxies
+from s3_file_uploader.transport.s3.resolver import Resolver
 from s3_file_uploader.transport.s3.transport import open_s3_transport
 from support.deliveries import Courier
 from support.s3_transports import MIB, PATIENT, looking_up, new_file, transport_to
@@ -26,7 +28,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from s3_file_uploader.model import Receipt
-    from s3_file_uploader.transport.s3.resolver import Resolver
 
 ELSEWHERE = "elsewhere.example"  # what a certificate of the tests is for
 
@@ -279,6 +280,31 @@ def test_the_next_address_is_tried_beside_one_that_is_slow(tmp_path: Path) -> No
     for one in held:
         one.close()
     assert store.connections == 1
+
+
+def test_who_stops_while_addresses_are_tried_leaves_none_of_them_open(tmp_path: Path) -> None:
+    held, slow_port = full_port()
+    asked = threading.Event()
+
+    def look_up(host: str, port: int, **more: Any) -> list[Any]:
+        asked.set()
+        return [
+            (socket.AF_INET, socket.SOCK_STREAM, 6, "", (f"127.0.0.{last}", slow_port)) for last in (1, 2)
+        ]
+
+    async def run(store: ScriptedS3) -> BaseException | None:
+        deadlines = type(PATIENT)(connect=3600, head_start=0.01)
+        settings: dict[str, Any] = {"resolver": Resolver(look_up=look_up), "deadlines": deadlines}
+        async with transport_to(store, url=f"http://{ELSEWHERE}", **settings) as transport:
+            outcome = transport.deliver(Courier("bucket").delivery(new_file(tmp_path, 10), "key"))
+            await asyncio.to_thread(asked.wait)
+            await transport.close()
+            return outcome.exception()
+
+    with ScriptedS3() as store:
+        assert isinstance(asyncio.run(run(store)), Interrupted)
+    for one in held:
+        one.close()
 
 
 def test_an_address_that_connects_and_breaks_in_the_handshake_is_not_the_last(tmp_path: Path) -> None:

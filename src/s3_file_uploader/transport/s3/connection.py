@@ -18,9 +18,9 @@ from s3_file_uploader.transport.s3.dialling import Dialler
 from s3_file_uploader.transport.s3.tls import said
 
 if TYPE_CHECKING:
-    from s3_file_uploader.transport.s3.dialling import Opened
     from s3_file_uploader.transport.s3.endpoint import Endpoint
     from s3_file_uploader.transport.s3.proxy import Proxies
+    from s3_file_uploader.transport.s3.race import Opened
     from s3_file_uploader.transport.s3.reactor import Reactor
     from s3_file_uploader.transport.s3.resolver import Resolver
 
