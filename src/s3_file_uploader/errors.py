@@ -15,7 +15,8 @@
         ├── FileUnreadable              FILE         permission, I/O error: retried slowly
         ├── TransferFault               FILE         broke on the way: transient, retried without end
         ├── Refused                     FILE         the far side said no: parked after MaxAttempts
-        │   └── KeyProblem              FILE         its name cannot become an object name: parked at once
+        │   ├── KeyProblem              FILE         its name cannot become an object name: parked at once
+        │   └── AlreadyExists           FILE         another object has its name: parked at once, or named anew
         ├── Unproven                    FILE         no or wrong checksum echo: parked after MaxAttempts
         ├── AccessDenied                UNCERTAIN    one object or the destination? probed with another file
         ├── Throttled                   DESTINATION  everyone slows down
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AccessDenied",
+    "AlreadyExists",
     "Concern",
     "ConfigurationError",
     "DeliveryError",
@@ -184,6 +186,12 @@ class KeyProblem(Refused):
     """The file's name cannot become an object name; nothing was asked of the far side."""
 
     advice = "Rename the file, or change KeyEscape or ObjectKeyPrefix."
+
+
+class AlreadyExists(Refused):
+    """An object of that name is there, holds something else, and must not be replaced."""
+
+    advice = "Remove or rename that object or the file, or set OnExisting to rename."
 
 
 class Unproven(DeliveryError):

@@ -35,6 +35,7 @@ __all__ = [
     "KeyProblem",
     "escape",
     "names_used",
+    "next_key",
     "object_key",
     "prefix_problem",
     "unescape",
@@ -42,6 +43,8 @@ __all__ = [
 
 KEY_ESCAPES = ("auto", "strict", "off")
 MAX_KEY_BYTES = 1024
+_LAST_OTHER_NAME = 9
+_COMPRESSED = frozenset({"gz", "bz2", "xz", "zst", "lz4"})
 
 # What Stream Manager's clients refuse in a key.
 STRICT_FORBIDDEN = "\\{} %`[]\"'><~#^?|"
@@ -93,6 +96,54 @@ def object_key(
             advice="Shorten the file's name or ObjectKeyPrefix, then `s3-file-uploader retry FILE`.",
         )
     return key
+
+
+def next_key(key: str, mtime_ns: int) -> str:
+    """The name to take where `key` belongs to another object; each call on the last answer gives a new one.
+
+    First with the file's modification time before the ending, then with a number behind that, so that
+    two tries of one content, also before and after a crash, come to the same names. KeyProblem after
+    the last, or where there is no room.
+    """
+    folder, slash, name = key.rpartition("/")
+    stem, ending = _split_ending(name)
+    stamp = "-" + _stamp(mtime_ns)
+    found = re.fullmatch(rf"(.*?){re.escape(stamp)}(?:-([2-9]))?", stem, re.DOTALL)
+    number = "" if found is None else str(int(found[2] or 1) + 1)
+    if number == str(_LAST_OTHER_NAME + 1):
+        raise KeyProblem(
+            f"other objects have the names that this file could take, up to {key}",
+            advice="Rename the file, or remove the objects.",
+        )
+    first = stem if found is None else found[1]
+    renamed = f"{folder}{slash}{first}{stamp}{'-' + number if number else ''}{ending}"
+    if len(renamed.encode()) > MAX_KEY_BYTES:
+        raise KeyProblem(
+            f"another object has the name {key}, and with its modification time it would be too long",
+            advice="Rename the file.",
+        )
+    return renamed
+
+
+def _split_ending(name: str) -> tuple[str, str]:
+    """A name's stem and its ending with the dot; that of what was compressed belongs to it."""
+    stem, dot, ending = name.rpartition(".")
+    if not dot or not stem:
+        return name, ""
+    inner, inner_dot, inner_ending = stem.rpartition(".")
+    if ending.lower() in _COMPRESSED and inner_dot and inner and inner_ending.isalnum():
+        return inner, f".{inner_ending}.{ending}"
+    return stem, f".{ending}"
+
+
+def _stamp(mtime_ns: int) -> str:
+    """20240531T235959-123456789Z, or the bare seconds of times that no calendar has."""
+    seconds, nanoseconds = divmod(mtime_ns, 1_000_000_000)
+    try:
+        text = time.strftime("%Y%m%dT%H%M%S", time.gmtime(seconds))
+    except (OverflowError, ValueError, OSError):
+        text = str(seconds)
+    return f"{text}-{nanoseconds:09d}Z"
 
 
 def _joined(prefix: str, key: str) -> str:

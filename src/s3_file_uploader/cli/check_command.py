@@ -10,6 +10,7 @@ from s3_file_uploader.cli.doctor.finding import Finding, Level
 from s3_file_uploader.cli.exit_codes import ExitCode
 from s3_file_uploader.cli.places import add_place_arguments, find_place, load_settings, open_reader
 from s3_file_uploader.cli.presentation import write_json
+from s3_file_uploader.config import manner_of, place_of
 from s3_file_uploader.errors import ConfigurationError, LedgerError
 
 if TYPE_CHECKING:
@@ -88,13 +89,8 @@ def _archives(rules: Iterable[Rule]) -> Iterator[str]:
 
 
 def _one_for_each_destination(rules: Iterable[Rule]) -> list[Rule]:
-    """Rules that share bucket, prefix and credentials get one answer."""
-    return list(
-        {
-            (one.bucket_name, one.object_key_prefix, one.endpoint_url, one.region, one.profile): one
-            for one in rules
-        }.values()
-    )
+    """Rules that make alike objects in one place get one answer."""
+    return list({(place_of(one), manner_of(one), one.object_key_prefix): one for one in rules}.values())
 
 
 def exit_code_of(findings: Iterable[Finding]) -> ExitCode:

@@ -9,6 +9,8 @@
 | `arguments`, `environment` | SRC and DST; AWS's variables, profiles, folders |
 | `loading` | precedence, and all problems at once |
 | `machine` | what a machine of this size can afford |
+| `attribute_notation`, `attribute_combinations` | what S3 takes as attributes of objects |
+| `destination` | which rules share a way to the store |
 | `completion`, `combinations` | what follows from other settings, and what does not go together |
 | `flags`, `json_schema`, `presentation`, `reference` | what else derives from the table |
 
@@ -17,6 +19,7 @@ msgspec and PyYAML are imported below this package and nowhere else.
 
 from __future__ import annotations
 
+from s3_file_uploader.config.destination import manner_of, place_of
 from s3_file_uploader.config.flags import add_flags, flags_given
 from s3_file_uploader.config.json_schema import schema
 from s3_file_uploader.config.loading import Loaded, load
@@ -33,6 +36,8 @@ __all__ = [
     "files_in_flight",
     "flags_given",
     "load",
+    "manner_of",
+    "place_of",
     "schema",
     "show",
 ]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import glob
 import os
+import re
 
 from s3_file_uploader.errors import ConfigurationError
 
@@ -49,7 +50,10 @@ def path_name_of(source: str) -> str:
 
 def destination_settings(destination: str) -> dict[str, str]:
     """BucketName, and ObjectKeyPrefix where there is one, from `s3://bucket/prefix`."""
-    bucket, _slash, prefix = destination[len(_SCHEME) :].partition("/")
+    rest = destination[len(_SCHEME) :]
+    # An ARN may hold one slash of its own: arn:aws:s3:eu-west-1:123456789012:accesspoint/cars
+    arn = re.match(r"arn:[^/]*accesspoint/[^/]+", rest)
+    bucket, prefix = (arn[0], rest[arn.end() + 1 :]) if arn else rest.partition("/")[::2]
     if not destination.startswith(_SCHEME) or not bucket:
         raise ConfigurationError(
             f"argument DST is {destination!r}; allowed: s3://bucket or s3://bucket/prefix",

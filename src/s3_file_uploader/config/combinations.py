@@ -12,6 +12,7 @@ from dataclasses import replace
 from itertools import combinations
 from typing import TYPE_CHECKING
 
+from s3_file_uploader.config.attribute_combinations import check_attributes
 from s3_file_uploader.config.notation import BUCKET
 from s3_file_uploader.config.problems import shown
 from s3_file_uploader.keys import names_used, prefix_problem
@@ -45,7 +46,8 @@ def check_rule(rule: Rule, origins: Mapping[tuple[str, str], str], problems: Pro
     if reason:
         origin = origins[rule.name, "ObjectKeyPrefix"]
         problems.add(f"{origin}: ObjectKeyPrefix is {shown(rule.object_key_prefix)}: {reason}")
-    if not rule.endpoint_url and not re.fullmatch(_AWS_BUCKET, rule.bucket_name):
+    is_arn = rule.bucket_name.startswith("arn:")  # the transport says which of these can be used
+    if not rule.endpoint_url and not is_arn and not re.fullmatch(_AWS_BUCKET, rule.bucket_name):
         problems.add(
             f"{origins[rule.name, 'BucketName']}: BucketName is {shown(rule.bucket_name)}, which AWS does not "
             f"know; allowed: {BUCKET.allowed}"
@@ -56,6 +58,7 @@ def check_rule(rule: Rule, origins: Mapping[tuple[str, str], str], problems: Pro
         problems.add(f"{where}: AfterUpload is archive: ArchiveDirectory must say where to")
     if rule.retry_backoff_max_seconds < rule.retry_backoff_seconds:
         problems.add(f"{where}: RetryBackoffMax is shorter than RetryBackoff")
+    check_attributes(rule, problems)
 
 
 def check_deliverable(

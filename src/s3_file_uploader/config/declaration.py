@@ -20,6 +20,7 @@ class Group(Enum):
     READINESS = "When a file is ready"
     AFTER_UPLOAD = "After the upload"
     DELIVERY = "Delivery and retries"
+    OBJECT = "What the objects are like"
     STORE = "The store"
     PROCESS = "The process"
 

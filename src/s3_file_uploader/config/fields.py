@@ -46,6 +46,8 @@ class Field(msgspec.Struct, frozen=True):
     def words(self) -> tuple[str, ...]:
         """The allowed words of a setting that takes nothing else."""
         kind = get_args(self.hint)[0]
+        if get_origin(kind) is tuple:
+            kind = get_args(kind)[0]
         return get_args(kind) if get_origin(kind) is Literal else ()
 
     @property
@@ -54,7 +56,12 @@ class Field(msgspec.Struct, frozen=True):
 
     @property
     def is_list(self) -> bool:
-        return get_origin(get_args(self.hint)[0]) is tuple
+        return get_origin(get_args(self.hint)[0]) is tuple and not self.is_map
+
+    @property
+    def is_map(self) -> bool:
+        """Keys and values, kept as pairs."""
+        return any(get_origin(kind) is tuple for kind in get_args(get_args(self.hint)[0]))
 
     @property
     def bounds(self) -> tuple[int | float | None, int | float | None]:

@@ -54,7 +54,7 @@ def _options(each: Field) -> dict[str, Any]:
     }
     if each.is_switch:
         return {**options, "action": BooleanOptionalAction}
-    if each.is_list:
+    if each.is_list or each.is_map:
         return {**options, "action": "append", "metavar": each.setting.notation.metavar}
     return {**options, "metavar": "|".join(each.words) or each.setting.notation.metavar}
 
@@ -63,6 +63,8 @@ def _help(each: Field) -> str:
     notes = [] if each.words or each.is_switch else [f"allowed: {each.allowed_in_short}"]
     if each.is_list:
         notes = ["may be given several times"]
+    if each.is_map:
+        notes.append("may be given several times")
     if each.default_text:
         notes.append(f"default: {each.default_text}")
     return f"{each.setting.help} ({'; '.join(notes)})" if notes else each.setting.help

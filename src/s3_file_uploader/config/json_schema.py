@@ -47,13 +47,31 @@ def _properties(table: Iterable[Field]) -> dict[str, Any]:
 
 
 def _property(each: Field) -> dict[str, Any]:
-    described = {"description": each.setting.help}
+    described: dict[str, Any] = {"description": each.setting.help}
     if not each.required:
-        described["default"] = each.write(each.default) if not each.is_list else list(each.default)  # type: ignore[call-overload]  # a tuple, as is_list says
+        described["default"] = _default(each)
     return {**described, **_shape(each)}
 
 
+def _default(each: Field) -> object:
+    if each.is_map:
+        return dict(each.default)  # type: ignore[call-overload]  # pairs, as is_map says
+    return list(each.default) if each.is_list else each.write(each.default)  # type: ignore[call-overload]  # a tuple
+
+
+_PAIR = {"type": "string", "pattern": "="}
+_MAP = {
+    "anyOf": [
+        {"type": "object", "additionalProperties": {"type": ["string", "number", "boolean"]}},
+        {"type": "array", "items": _PAIR},
+        _PAIR,
+    ]
+}
+
+
 def _shape(each: Field) -> dict[str, Any]:
+    if each.is_map:
+        return _MAP
     shapes = each.type_schema.get("anyOf") or [each.type_schema]
     pattern = each.setting.notation.pattern
     if pattern and shapes == [{"type": "string"}]:

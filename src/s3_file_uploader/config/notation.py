@@ -47,6 +47,7 @@ __all__ = [
     "SUFFIX",
     "TEXT",
     "WORD",
+    "WORDS",
     "YES_NO",
     "Notation",
 ]
@@ -157,7 +158,17 @@ def _patterns(raw: object) -> object:
     return patterns
 
 
-_BUCKET = r"^[A-Za-z0-9][A-Za-z0-9._-]{1,253}[A-Za-z0-9]$"  # AWS's own are narrower: see combinations
+def _words(raw: object) -> object:
+    """A list of words, or one."""
+    words = [raw] if isinstance(raw, str) else raw
+    if not isinstance(words, list | tuple):
+        return words
+    return list(dict.fromkeys(word.strip().lower() if isinstance(word, str) else word for word in words))
+
+
+_BUCKET = (
+    r"^([A-Za-z0-9][A-Za-z0-9._-]{1,253}[A-Za-z0-9]|arn:[!-~]+)$"  # AWS's own are narrower: see combinations
+)
 _ENDPOINT = r"^[hH][tT][tT][pP][sS]?://[^/@?#\s]+(/[^@?#\s]*)?$"
 _LABEL = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 _REGION = r"^[A-Za-z0-9][A-Za-z0-9_-]*$"
@@ -195,6 +206,7 @@ YES_NO = Notation(
     "^(true|false|yes|no|on|off)$",
 )
 WORD = Notation("", "WORD", _of_text(lambda raw: raw.strip().lower()))
+WORDS = Notation("", "WORD", _words)
 LEVEL = Notation("", "LEVEL", _of_text(_level))
 PATH_STYLE = Notation(
     "auto, true or false",
@@ -219,7 +231,8 @@ LABEL = Notation(
     pattern=_LABEL,
 )
 BUCKET = Notation(
-    "3 to 63 lower-case letters, digits, dots and hyphens; with EndpointUrl also capitals, `_`, up to 255",
+    "3 to 63 lower-case letters, digits, dots and hyphens; with EndpointUrl also capitals, `_`, up to 255; "
+    "or the ARN of an access point",
     "BUCKET",
     _matching(_BUCKET),
     pattern=_BUCKET,

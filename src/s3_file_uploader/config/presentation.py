@@ -52,6 +52,8 @@ def _line(indent: str, each: Field, value: object, origin: str) -> str:
 def _written(each: Field, value: Any) -> str:
     if each.is_list:
         return "[" + ", ".join(_quoted(item) for item in value) + "]"
+    if each.is_map:
+        return "{" + ", ".join(f"{_quoted(key)}: {_quoted(item)}" for key, item in value) + "}"
     text = each.write(value)
     return text if _PLAIN.fullmatch(text) and text.lower() not in _NULLS else _quoted(text)
 
@@ -77,7 +79,7 @@ def as_json(loaded: Loaded) -> dict[str, Any]:
     def told(owner: object, rule_name: str, table: tuple[Field, ...]) -> dict[str, Any]:
         return {
             each.key: {
-                "value": _native(getattr(owner, each.attribute)),
+                "value": _native(each, getattr(owner, each.attribute)),
                 "origin": origins[rule_name, each.key],
             }
             for each in table
@@ -89,5 +91,7 @@ def as_json(loaded: Loaded) -> dict[str, Any]:
     }
 
 
-def _native(value: Any) -> Any:
+def _native(each: Field, value: Any) -> Any:
+    if each.is_map:
+        return dict(value)
     return list(value) if isinstance(value, tuple) else value

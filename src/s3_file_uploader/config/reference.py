@@ -64,6 +64,8 @@ Rules:
   `Gbit/s`.
 - A value of `null` says nothing: the next place is asked. So does `""`, except where it says something
   itself: ObjectKeyPrefix and DoneMarker.
+- Maps (Tags, Metadata, KmsEncryptionContext) are keys and values in a file, and `--tags key=value`, several
+  times, on the command line. A map that is given replaces the whole of a weaker one.
 - In YAML plain words stay what they look like: `off` is the word, `012` the text, `1:30` no number.
 - Paths in a file are absolute. On the command line they may be relative, and `~` is the home folder.
 - An unknown key, a key that stands twice, a value that is not allowed and settings that contradict each
@@ -78,6 +80,13 @@ Rules:
 - An ArchiveDirectory or StateDirectory that a rule scans.
 - DoneMarker with ActiveFile `newest`.
 - SRC or `--path-name` with a file of several rules.
+- KmsKeyId or KmsEncryptionContext without ServerSideEncryption `aws:kms` or `aws:kms:dsse`; BucketKeyEnabled
+  without `aws:kms`.
+- ChecksumAlgorithm `md5` with KMS, where an ETag is not the MD5; ChecksumAlgorithm `off` with OnExisting `skip`
+  or `rename`, which could not tell our own object from another.
+- Metadata `mtime` with MetadataFromFile `mtime`.
+- UseAccelerate with EndpointUrl, PathStyle `true`, UseFips, or a bucket with dots; UseFips or UseDualStack with
+  EndpointUrl; the ARN of an access point with EndpointUrl, PathStyle `true` or UseAccelerate.
 - Transport `stream-manager`, which is not in this build.
 """
 

@@ -151,6 +151,13 @@ class Endings:
             ).rowcount
         )
 
+    def rename(self, entry: Entry, key: str) -> None:
+        """Another object has the file's object name: it has this one from now on."""
+        self._ledger.connection.execute(
+            "UPDATE file SET key = ? WHERE id = ? AND generation = ? AND state = 'sending'",
+            (key, entry.id, entry.generation),
+        )
+
     def touch(self, entry: Entry, ctime_ns: int) -> None:
         """Our own renames moved a delivered file's ctime; its content is as proven."""
         self._ledger.connection.execute(

@@ -60,7 +60,7 @@ class Feed:
         self._places = {
             rule.id: Destination(way_of(rule.setting), rule.setting.bucket_name) for rule in context.rules
         }
-        self._running: dict[tuple[str, str], asyncio.Future[Receipt]] = {}  # by destination and key
+        self._running: dict[tuple[tuple[str, str], str], asyncio.Future[Receipt]] = {}  # by store and key
         self._ended: list[tuple[Claim, Receipt | BaseException]] = []
         self._has_ended = asyncio.Event()
         self._turn = 0
@@ -107,7 +107,7 @@ class Feed:
         for claim in claims:
             # Of two deliveries to one key at once, the one with the older content might come in last:
             # a file that was replaced waits until what was being sent of it has ended.
-            if (rule.destination, claim.key) in self._running:
+            if (rule.store, claim.key) in self._running:
                 overlapping.append(
                     Ended(claim.entry, Verdict.RESETTLE, FileChanged("still being sent as it was"))
                 )
@@ -142,7 +142,7 @@ class Feed:
             partial(self._give_up, entry),
         )
         future = asyncio.ensure_future(self._transports[rule.destination].deliver(delivery))
-        self._running[rule.destination, claim.key] = future
+        self._running[rule.store, claim.key] = future
         self._context.progress.in_flight = len(self._running)
         future.add_done_callback(partial(self._note_end, claim))
         if log.is_detailed:
@@ -157,7 +157,7 @@ class Feed:
         await self._context.writer.awaited(self._uploads.give_up, [entry.id], reason, durable=True)
 
     def _note_end(self, claim: Claim, future: asyncio.Future[Receipt]) -> None:
-        del self._running[self._context.rule(claim.entry).destination, claim.key]
+        del self._running[self._context.rule(claim.entry).store, claim.key]
         self._context.progress.in_flight = len(self._running)
         if future.cancelled():
             self._ended.append((claim, Interrupted("the delivery was stopped")))

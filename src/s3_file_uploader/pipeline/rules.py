@@ -5,20 +5,32 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from s3_file_uploader.config import manner_of, place_of
 from s3_file_uploader.source.selection import Selection
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from s3_file_uploader.config import Rule, Settings
 
 __all__ = ["ActiveRule", "active_rules", "destination_of"]
 
 
-def destination_of(rule: Rule) -> str:
-    """What pauses and resumes together: one bucket behind one endpoint with one set of credentials."""
+def destination_of(rule: Rule, among: Iterable[Rule] = ()) -> str:
+    """What pauses and resumes together: one bucket behind one endpoint with one set of credentials.
+
+    A store may refuse what one rule wants of its objects and take another's: rules `among` which some
+    want or reach the same bucket otherwise are told apart by their names.
+    """
     parts = [f"s3://{rule.bucket_name}", rule.endpoint_url or rule.region, rule.profile]
-    return " ".join(part for part in parts if part)
+    shown = " ".join(part for part in parts if part)
+    others = [one for one in among if destination_of(one) == shown]
+    alike = [one.name for one in others if _identity(one) == _identity(rule)]
+    return shown if len(alike) == len(others) else f"{shown} ({', '.join(alike)})"
+
+
+def _identity(rule: Rule) -> tuple[object, ...]:
+    return place_of(rule), manner_of(rule)
 
 
 @dataclass(slots=True)
@@ -38,6 +50,11 @@ class ActiveRule:
     @property
     def base(self) -> bytes:
         return self.selection.pattern.base
+
+    @property
+    def store(self) -> tuple[str, str]:
+        """Where object names are one space, whoever sends there."""
+        return self.setting.bucket_name, self.setting.endpoint_url
 
     @property
     def selected_by(self) -> str:
@@ -61,7 +78,7 @@ def active_rules(settings: Settings, numbers: Mapping[str, int]) -> list[ActiveR
             Selection.parse(
                 rule.path_name, include=rule.include, exclude=rule.exclude, done_marker=rule.done_marker
             ),
-            destination_of(rule),
+            destination_of(rule, settings.rules),
         )
         for rule in settings.rules
     ]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from s3_file_uploader.errors import DeliveryError, FileBusy, FileUnreadable, Interrupted
-from s3_file_uploader.keys import KeyProblem, object_key
+from s3_file_uploader.errors import AlreadyExists, DeliveryError, FileBusy, FileUnreadable, Interrupted
+from s3_file_uploader.keys import KeyProblem, next_key, object_key
 from s3_file_uploader.ledger import Endings, Entry, Ledger, Queue, UnderWay, Uploads
 from s3_file_uploader.lifecycle import Event, State
 from s3_file_uploader.model import Checkpoint, printable
@@ -74,7 +74,7 @@ class Sending:
         self._hostname = hostname
         buckets: dict[tuple[str, str], list[int]] = {}
         for rule in rules:
-            buckets.setdefault((rule.setting.bucket_name, rule.setting.endpoint_url), []).append(rule.id)
+            buckets.setdefault(rule.store, []).append(rule.id)
         self._sharers = {number: group for group in buckets.values() for number in group}
         # One rule's files have names of their own; only rules that share a bucket can want one object name.
         self._key_can_collide = {rule.id: len(self._sharers[rule.id]) > 1 for rule in rules}
@@ -151,6 +151,11 @@ class Sending:
             return self._postpone(one, Event.INTERRUPTED, now + _STOPPED_SECONDS if was_stopped else None)
         if one.verdict is Verdict.SUSPECT:
             return self._postpone(one, Event.FAILED, now + self._wait(entry, entry.attempts + 1, one.error))
+        return self._name_anew(one, now) if isinstance(one.error, AlreadyExists) else self._count(one, now)
+
+    def _count(self, one: Ended, now: float) -> Ended:
+        """A failure of this file: tried again, or parked after so many."""
+        entry = one.entry
         attempts = entry.attempts + 1
         most = self._rules[entry.rule].setting.max_attempts
         if most is None and not one.error.retryable:
@@ -158,6 +163,18 @@ class Sending:
         if most is not None and attempts >= most:
             return self._postpone(one, Event.REFUSED, None, attempts)
         return self._postpone(one, Event.FAILED, now + self._wait(entry, attempts, one.error), attempts)
+
+    def _name_anew(self, one: Ended, now: float) -> Ended:
+        """Another object has its name: parked, or given a name that is written down before it is sent."""
+        entry = one.entry
+        if self._rules[entry.rule].setting.on_existing == "rename":
+            try:
+                key = next_key(entry.key or "", entry.fingerprint.mtime_ns)
+            except KeyProblem as problem:
+                return self._postpone(one._replace(error=problem), Event.REFUSED, None)
+            self._endings.rename(entry, key)
+            return self._postpone(one, Event.FAILED, now)
+        return self._postpone(one, Event.REFUSED, None, entry.attempts + 1)
 
     def _postpone(self, one: Ended, event: Event, due_at: float | None, attempts: int | None = None) -> Ended:
         reason = "" if one.verdict is Verdict.RETURN else str(one.error)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from s3_file_uploader.config.machine import files_in_flight
 from s3_file_uploader.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -18,27 +17,10 @@ __all__ = ["TRANSPORTS", "opener"]
 
 def _s3(settings: Settings, conceal: Callable[..., None] | None) -> Callable[[Rule], Transport]:
     from s3_file_uploader.transport.s3 import (  # noqa: PLC0415  # awscrt and ssl: only where they are used
-        Bandwidth,
-        open_s3_transport,
+        RuleLanes,
     )
 
-    # One bucket of tokens for the whole process, whatever the number of destinations.
-    bandwidth = None if settings.max_bandwidth is None else Bandwidth(settings.max_bandwidth)
-
-    def open_transport(rule: Rule) -> Transport:
-        return open_s3_transport(
-            bucket=rule.bucket_name,
-            region=rule.region,
-            endpoint_url=rule.endpoint_url,
-            path_style=rule.path_style,
-            ca_bundle=rule.ca_bundle,
-            profile=rule.profile,
-            concurrency=settings.concurrency or files_in_flight(),
-            bandwidth=bandwidth,
-            conceal=conceal,
-        )
-
-    return open_transport
+    return RuleLanes(settings, conceal).open
 
 
 TRANSPORTS: dict[str, Callable[[Settings, Callable[..., None] | None], Callable[[Rule], Transport]]] = {

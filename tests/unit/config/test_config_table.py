@@ -44,6 +44,9 @@ Name PathName BucketName ObjectKeyPrefix Interval LogLevel Transport StateDirect
 SettleTimeUnverified ActiveFile ActiveFileTimeout DoneMarker Include Exclude FollowSymlinks Watch
 AfterUpload ArchiveDirectory ArchiveMaxBytes ArchiveMaxAge MaxAttempts RetryBackoff RetryBackoffMax
 Concurrency Region EndpointUrl PathStyle CaBundle Profile KeyEscape MaxBandwidth LogFormat
+StorageClass ServerSideEncryption KmsKeyId KmsEncryptionContext BucketKeyEnabled Tags Metadata MetadataFromFile
+ContentType ContentEncoding CacheControl Acl ExpectedBucketOwner RequestPayer ChecksumAlgorithm SignPayload
+OnExisting UseDualStack UseFips UseAccelerate
 """
 KEYS = frozenset(LISTED.split())
 

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from s3_file_uploader.errors import (
     AccessDenied,
+    AlreadyExists,
     Concern,
     DeliveryError,
     Misconfigured,
@@ -19,7 +20,6 @@ from s3_file_uploader.errors import (
 )
 from s3_file_uploader.transport.s3.fault_table import BY_CODE, BY_STATUS
 from s3_file_uploader.transport.s3.faults import (
-    AlreadyExists,
     ClockSkewed,
     ContentRejected,
     CredentialsExpired,

@@ -24,11 +24,13 @@ from s3_file_uploader.errors import AccessDenied, ConfigurationError, DeliveryEr
 from s3_file_uploader.model import Fingerprint
 from s3_file_uploader.transport.contract import Delivery
 from s3_file_uploader.transport.s3 import open_s3_transport
+from s3_file_uploader.transport.s3.attributes import attributes_of, bucket_headers
 from s3_file_uploader.transport.s3.credentials import CredentialSource
 from s3_file_uploader.transport.s3.dialling import unresolved
 from s3_file_uploader.transport.s3.endpoint import Endpoint
 from s3_file_uploader.transport.s3.faults import delivery_error, server_seconds
 from s3_file_uploader.transport.s3.proxy import Proxies
+from s3_file_uploader.transport.s3.rule_lanes import variant_of
 from s3_file_uploader.transport.s3.sigv4 import EMPTY_SHA256, Signer, canonical_query
 from s3_file_uploader.transport.s3.tls import said, tls_context, tls_fault
 from s3_file_uploader.transport.s3.xml import error_of
@@ -60,7 +62,12 @@ def examine_store(rule: Rule, *, probe: bool) -> Iterator[Finding]:
     area = f"store ({rule.name})"
     try:
         endpoint = Endpoint.of(
-            rule.bucket_name, rule.region, rule.endpoint_url, rule.path_style, rule.ca_bundle
+            rule.bucket_name,
+            rule.region,
+            rule.endpoint_url,
+            rule.path_style,
+            rule.ca_bundle,
+            variant=variant_of(rule),
         )
         context = tls_context(rule.ca_bundle) if endpoint.tls else None
         proxy = Proxies(os.environ).to(endpoint)
@@ -76,7 +83,7 @@ def examine_store(rule: Rule, *, probe: bool) -> Iterator[Finding]:
             yield fail(f"credentials ({rule.name})", str(error), error.advice, of_destination=True)
             return
     yield _credentials(rule, credentials, os.environ, time.time())
-    asker = _Asker(endpoint, credentials, context, proxy)
+    asker = _Asker(endpoint, credentials, context, proxy, bucket_headers(rule))
     yield from _bucket(area, asker)
     if probe:
         yield _probe(area, rule, asker)
@@ -125,11 +132,13 @@ class _Asker:
         credentials: Credentials,
         context: ssl.SSLContext | None,
         proxy: Proxy | None,
+        headers: dict[str, str],
     ) -> None:
         self.endpoint = endpoint
         self.proxy = proxy
         self._credentials = credentials
         self._context = context
+        self._headers = headers
         self._signer = Signer(endpoint.region)
 
     def ask(
@@ -142,7 +151,7 @@ class _Asker:
             self.endpoint.host_header,
             path,
             text,
-            {},
+            self._headers,
             credentials=self._credentials,
             payload_hash=EMPTY_SHA256,
             now=time.time(),
@@ -261,6 +270,10 @@ async def _deliver_probe(rule: Rule, key: str) -> None:
         path_style=rule.path_style,
         ca_bundle=rule.ca_bundle,
         profile=rule.profile,
+        variant=variant_of(rule),
+        attributes=attributes_of(rule),
+        headers=bucket_headers(rule),
+        always_signs_payload=rule.sign_payload == "always",
     )
     try:
         with _probe_file() as source:

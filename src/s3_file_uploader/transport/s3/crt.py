@@ -13,9 +13,8 @@ from concurrent.futures import TimeoutError as FutureTimeout
 from typing import TYPE_CHECKING, Any, Protocol
 
 from awscrt.auth import AwsCredentialsProvider
-from awscrt.checksums import (
-    combine_crc64nvme as _combine_crc64nvme,
-)
+from awscrt.checksums import combine_crc32c as _combine_crc32c
+from awscrt.checksums import combine_crc64nvme as _combine_crc64nvme
 from awscrt.checksums import crc32c as _crc32c
 from awscrt.checksums import crc64nvme as _crc64nvme
 from awscrt.exceptions import AwsCrtError
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ChainError",
+    "combine_crc32c",
     "combine_crc64nvme",
     "crc32c",
     "crc64nvme",
@@ -46,6 +46,7 @@ class _Checksum(Protocol):
 crc64nvme: _Checksum = _crc64nvme
 crc32c: _Checksum = _crc32c
 combine_crc64nvme: Callable[[int, int, int], int] = _combine_crc64nvme
+combine_crc32c: Callable[[int, int, int], int] = _combine_crc32c
 
 
 class ChainError(Exception):

@@ -13,9 +13,11 @@ from typing import NamedTuple
 from urllib.parse import SplitResult, quote, urlsplit
 
 from s3_file_uploader.errors import ConfigurationError
+from s3_file_uploader.transport.s3.aws_variants import ORDINARY, AccessPoint, Variant
 from s3_file_uploader.transport.s3.sigv4 import encode_key
 
 __all__ = ["Endpoint"]
+
 
 # Longest prefix first; every other region is in the commercial or the GovCloud partition, whose
 # hosts share one suffix.
@@ -73,12 +75,22 @@ class Endpoint:
         endpoint_url: str = "",
         path_style: str | bool = "auto",
         ca_bundle: str = "",
+        *,
+        variant: Variant = ORDINARY,
     ) -> Endpoint:
         """The endpoint that the settings describe; ConfigurationError if they cannot work."""
+        variant.check(bucket, endpoint_url, path_style)
+        if bucket.startswith("arn:"):
+            if endpoint_url or path_style is True or variant.accelerate:
+                raise ConfigurationError(
+                    f"BucketName {bucket!r} is an access point, which has an address of its own",
+                    advice="Leave out EndpointUrl, PathStyle and UseAccelerate, or give the bucket's name.",
+                )
+            return cls._of_access_point(bucket, ca_bundle, variant)
         _check_bucket(bucket, is_aws=not endpoint_url)
         if region and not _REGION.fullmatch(region):
             raise ConfigurationError(f"Region {region!r} is not the name of a region, such as eu-central-1")
-        address = _parse(endpoint_url) if endpoint_url else _aws_address(region)
+        address = _parse(endpoint_url) if endpoint_url else _aws_address(region, variant)
         is_aws = bool(_AWS_HOST.search(address.host))
         if is_aws and not region:
             raise ConfigurationError(
@@ -95,6 +107,24 @@ class Endpoint:
             host_header=_host_header(address._replace(host=host)),
             prefix=address.path + ("/" + quote(bucket, safe="-_.~") if in_path else ""),
             path_style=in_path,
+            ca_bundle=ca_bundle,
+        )
+
+    @classmethod
+    def _of_access_point(cls, arn: str, ca_bundle: str, variant: Variant) -> Endpoint:
+        point = AccessPoint.of(arn)
+        service = "s3-accesspoint" + ("-fips" if variant.fips else "")
+        middle = ".dualstack" if variant.dual_stack else ""
+        host = f"{point.name}-{point.account}.{service}{middle}.{point.region}.{_suffix(point.region)}"
+        return cls(
+            bucket=arn,
+            region=point.region,
+            scheme="https",
+            host=host,
+            port=443,
+            host_header=host,
+            prefix="",
+            path_style=False,
             ca_bundle=ca_bundle,
         )
 
@@ -147,14 +177,18 @@ class Endpoint:
         return f"{url} (bucket {self.bucket}, region {self.region}, {style})"
 
 
-def _aws_address(region: str) -> _Address:
+def _aws_address(region: str, variant: Variant) -> _Address:
     if not region:
         raise ConfigurationError(
             "Region is not set",
             advice="Set Region (--region, AWS_REGION) to the region of the bucket,"
             " or EndpointUrl for a store that is not AWS.",
         )
-    return _Address("https", f"s3.{region}.{_suffix(region)}", 443, "")
+    middle = ".dualstack" if variant.dual_stack else ""
+    if variant.accelerate:
+        return _Address("https", f"s3-accelerate{middle}.{_suffix(region)}", 443, "")
+    service = "s3-fips" if variant.fips else "s3"
+    return _Address("https", f"{service}{middle}.{region}.{_suffix(region)}", 443, "")
 
 
 def _suffix(region: str) -> str:
@@ -241,11 +275,6 @@ def _check_bucket(bucket: str, *, is_aws: bool) -> None:
     """Strict only where AWS's own rules are known to hold; other stores take more."""
     if not bucket:
         raise ConfigurationError("BucketName is empty")
-    if bucket.startswith("arn:"):
-        raise ConfigurationError(
-            f"BucketName {bucket!r} is an ARN, which cannot be used",
-            advice="Give the bucket's name; an access point has an alias that works as one.",
-        )
     if bucket.endswith("--x-s3") and is_aws:
         raise ConfigurationError(
             f"BucketName {bucket!r} is a directory bucket (S3 Express One Zone), which cannot be used",

@@ -15,6 +15,7 @@ import threading
 import time
 from collections import deque
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from s3_file_uploader.errors import DeliveryError, Interrupted, Refused
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
     from s3_file_uploader.model import Checkpoint, Receipt
     from s3_file_uploader.transport.contract import Delivery
+    from s3_file_uploader.transport.s3.attributes import Attributes
     from s3_file_uploader.transport.s3.connection import Pool
     from s3_file_uploader.transport.s3.reactor import Signal, Task
     from s3_file_uploader.transport.s3.store import Store
@@ -76,10 +78,11 @@ class _Outcome(_ReceiptFuture):
 class _Job:
     """A delivery in the engine."""
 
-    __slots__ = ("delivery", "is_large", "is_stopped", "outcome", "task")
+    __slots__ = ("attributes", "delivery", "is_large", "is_stopped", "outcome", "task")
 
-    def __init__(self, delivery: Delivery, outcome: _Outcome) -> None:
+    def __init__(self, delivery: Delivery, attributes: Attributes, outcome: _Outcome) -> None:
         self.delivery = delivery
+        self.attributes = attributes
         self.outcome = outcome
         self.is_large = delivery.source.fingerprint.size > PUT_LIMIT_BYTES
         self.is_stopped = False
@@ -115,9 +118,9 @@ class Engine:
 
     # -- in the event loop's thread
 
-    def deliver(self, delivery: Delivery) -> asyncio.Future[Receipt]:
+    def deliver(self, delivery: Delivery, attributes: Attributes) -> asyncio.Future[Receipt]:
         outcome = _Outcome(loop=self._loop)
-        outcome.engine, outcome.job = self, _Job(delivery, outcome)
+        outcome.engine, outcome.job = self, _Job(delivery, attributes, outcome)
         self._unresolved.add(outcome)
         self._reactor.post(outcome.job)
         return outcome
@@ -226,7 +229,8 @@ class Engine:
             self._finish(job, None, Interrupted("stopped before it began"))
             return
         job.task = self._reactor.spawn(
-            self._carry(job.delivery), lambda receipt, error: self._finish(job, receipt, error)
+            self._carry(job.delivery, job.attributes),
+            lambda receipt, error: self._finish(job, receipt, error),
         )
 
     def _finish(self, job: _Job, receipt: Receipt | None, error: BaseException | None) -> None:
@@ -251,25 +255,34 @@ class Engine:
         for task in list(self._reactor.tasks):
             self._reactor.cancel(task, Interrupted("shutting down; what was saved is kept"))
 
-    async def _carry(self, delivery: Delivery) -> Receipt:
+    async def _carry(self, delivery: Delivery, attributes: Attributes) -> Receipt:
         file = delivery.source.open()
         try:
-            store, reactor, buffer = self._route.store, self._reactor, self._buffer
+            put = partial(
+                put_whole,
+                delivery,
+                file,
+                store=self._route.store,
+                attributes=attributes,
+                reactor=self._reactor,
+                buffer=self._buffer,
+            )
             if file.size <= PUT_LIMIT_BYTES and delivery.checkpoint is None:
-                return await put_whole(delivery, file, store=store, reactor=reactor, buffer=buffer)
+                return await put()
             upload = Multipart(
                 delivery,
                 file,
-                store=store,
-                reactor=reactor,
-                buffer=buffer,
+                store=self._route.store,
+                attributes=attributes,
+                reactor=self._reactor,
+                buffer=self._buffer,
                 slots=self._slots,
                 keeper=self,
             )
             if file.size > PUT_LIMIT_BYTES:
                 return await upload.run()
             await upload.forget()
-            return await put_whole(delivery, file, store=store, reactor=reactor, buffer=buffer)
+            return await put()
         finally:
             file.close()
 

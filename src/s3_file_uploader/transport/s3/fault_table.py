@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from s3_file_uploader.errors import (
     AccessDenied,
+    AlreadyExists,
     DeliveryError,
     Misconfigured,
     Refused,
@@ -22,7 +23,6 @@ from s3_file_uploader.errors import (
 __all__ = [
     "BY_CODE",
     "BY_STATUS",
-    "AlreadyExists",
     "ClockSkewed",
     "ContentRejected",
     "CredentialsExpired",
@@ -54,12 +54,6 @@ class ContentRejected(Unproven):
     """
 
     advice = "If it goes on, something between here and the store (or bad memory) alters the bytes."
-
-
-class AlreadyExists(Refused):
-    """412: an object of that name is there, and the request asked not to replace it."""
-
-    advice = "Another object has this name already; rename the file or remove the object."
 
 
 class CredentialsExpired(Misconfigured):
@@ -146,7 +140,6 @@ BY_CODE: dict[str, Row] = {
     "RequestTimeoutException": Row(TransferFault),
     "IncompleteBody": Row(TransferFault),
     "OperationAborted": Row(TransferFault),
-    "ConditionalRequestConflict": Row(TransferFault),
     "ClientDisconnected": Row(TransferFault),
     # Not the bytes that were announced.
     "BadDigest": Row(ContentRejected),
@@ -156,6 +149,8 @@ BY_CODE: dict[str, Row] = {
     "NoSuchUpload": Row(UploadGone),
     "InvalidPart": Row(UploadGone),
     "InvalidPartOrder": Row(UploadGone),
+    # Somebody else wrote the object meanwhile: S3 wants all of an upload in parts once more.
+    "ConditionalRequestConflict": Row(UploadGone),
     # Credentials and signature.
     "ExpiredToken": Row(CredentialsExpired),
     "ExpiredTokenException": Row(CredentialsExpired),

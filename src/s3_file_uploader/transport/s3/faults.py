@@ -26,7 +26,6 @@ from s3_file_uploader.model import printable
 from s3_file_uploader.transport.s3.fault_table import (
     BY_CODE,
     BY_STATUS,
-    AlreadyExists,
     ClockSkewed,
     ContentRejected,
     CredentialsExpired,
@@ -43,7 +42,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 __all__ = [
-    "AlreadyExists",
     "ClockSkewed",
     "ContentRejected",
     "CredentialsExpired",

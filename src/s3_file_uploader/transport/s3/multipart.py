@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from s3_file_uploader.errors import (
     AccessDenied,
+    AlreadyExists,
     Concern,
     DeliveryError,
     FileChanged,
@@ -32,11 +33,11 @@ from s3_file_uploader.transport.s3.checkpoint import (
     upload_id_in,
     with_arrived,
 )
-from s3_file_uploader.transport.s3.crt import combine_crc64nvme, encode_crc64
+from s3_file_uploader.transport.s3.checksums import CRC64NVME, check_echo
 from s3_file_uploader.transport.s3.exchange import FileSlice
 from s3_file_uploader.transport.s3.faults import ContentRejected, UploadGone, delivery_error
 from s3_file_uploader.transport.s3.streams import Streams
-from s3_file_uploader.transport.s3.upload import CHECKSUM_HEADER, check_echo, digest_slice, receipt_of
+from s3_file_uploader.transport.s3.upload import digest_slice, find, look, look_for_same, receipt_of, taken
 from s3_file_uploader.transport.s3.xml import (
     Part,
     ServiceError,
@@ -47,14 +48,20 @@ from s3_file_uploader.transport.s3.xml import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from s3_file_uploader.model import Checkpoint, Receipt
     from s3_file_uploader.transport.contract import Delivery, OpenFile
+    from s3_file_uploader.transport.s3.attributes import Attributes
     from s3_file_uploader.transport.s3.reactor import Reactor
     from s3_file_uploader.transport.s3.store import Store
     from s3_file_uploader.transport.s3.streams import Lender
+    from s3_file_uploader.transport.s3.upload import Digest
+    from s3_file_uploader.transport.s3.xml import CompleteResult
 
 __all__ = ["Keeper", "Multipart"]
 
+_NO_UPLOAD = "NoSuchUpload"
 TOLD_EVERY_BYTES = 64 * 1024 * 1024  # how far it has come, in the ledger; nothing but words depends on it
 
 
@@ -75,6 +82,7 @@ class Multipart:
         file: OpenFile,
         *,
         store: Store,
+        attributes: Attributes,
         reactor: Reactor,
         buffer: memoryview,
         slots: Lender,
@@ -83,6 +91,8 @@ class Multipart:
         self._delivery = delivery
         self._file = file
         self._store = store
+        self._attributes = attributes
+        self._checksum = attributes.checksum
         self._reactor = reactor
         self._buffer = buffer
         self._slots = slots
@@ -90,7 +100,7 @@ class Multipart:
         self._upload_id = ""
         self._part_size = part_size_of(file.size)
         self._there: dict[int, Part] = {}  # what the store said it has, not believed yet
-        self._crcs: dict[int, int] = {}
+        self._values: dict[int, str] = {}  # the checksum of each part
         self._etags: dict[int, str] = {}
         self._arrived: dict[int, int] = {}  # sizes of the parts that the store is said to have
         self._told_bytes = 0
@@ -101,6 +111,9 @@ class Multipart:
         if receipt is not None:
             return receipt
         if not self._upload_id:
+            receipt = await self._is_taken()
+            if receipt is not None:
+                return receipt
             await self._create()
         try:
             await Streams(self._part_count, self._carry, reactor=self._reactor, slots=self._slots).run()
@@ -116,13 +129,30 @@ class Multipart:
 
     # -- beginning and continuing
 
+    async def _is_taken(self) -> Receipt | None:
+        """Before parts are sent in vain: AlreadyExists where an object must stay, a receipt if it is this content."""
+        if self._attributes.may_replace:
+            return None
+        try:
+            headers = await find(self._delivery, store=self._store)
+        except AccessDenied:  # no right to look: the end of the upload will tell
+            return None
+        if headers is None:
+            return None
+        receipt = None
+        if headers.get("content-length", "") == str(self._file.size):
+            receipt = await self._already_there()
+        if receipt is None:
+            raise taken(self._delivery)
+        return receipt
+
     async def _create(self) -> None:
         response = await self._store.request(
             "CreateMultipartUpload",
             "POST",
             self._delivery.key,
             query=(("uploads", ""),),
-            headers={"x-amz-checksum-algorithm": "CRC64NVME", "x-amz-checksum-type": "FULL_OBJECT"},
+            headers={**self._attributes.headers_of(self._delivery), **self._checksum.opening()},
         )
         self._upload_id = upload_id_of(response.body)
         try:
@@ -136,7 +166,7 @@ class Multipart:
     @property
     def _checkpoint(self) -> Checkpoint:
         saved = checkpoint_of(self._delivery, self._upload_id, self._part_size)
-        return with_arrived(saved, self._arrived.values())
+        return {**with_arrived(saved, self._arrived.values()), "checksum": self._checksum.name}
 
     async def _keep(self, error: DeliveryError) -> None:
         """For the next try. A line on which no part ever got through is tried with the smallest there may be."""
@@ -159,7 +189,8 @@ class Multipart:
         if checkpoint is None or not upload_id:
             return None
         part_size = part_size_in(checkpoint, self._delivery.source.fingerprint)
-        if not part_size:
+        began_with = checkpoint.get("checksum", CRC64NVME.name)  # an upload keeps the algorithm it began with
+        if not part_size or began_with != self._checksum.name:
             await self.forget()
             return None
         self._part_size = part_size
@@ -170,6 +201,7 @@ class Multipart:
             if receipt is None:
                 await self._keeper.save(self._delivery, None)
                 self._part_size = part_size_of(self._file.size)
+                self._values.clear()  # of parts of another size
             return receipt
         except (AccessDenied, Refused):
             # No right to list, if aborting it is allowed. Where that is denied too, it may be allowed again later.
@@ -189,7 +221,7 @@ class Multipart:
             return  # the pipeline's to see to
         upload_id = upload_id_in(checkpoint, self._delivery)
         if upload_id:
-            await self._give_back(upload_id, "the file has other content now")
+            await self._give_back(upload_id, "the file has other content now, or is proven otherwise")
         else:
             await self._keeper.save(self._delivery, None)
 
@@ -221,7 +253,7 @@ class Multipart:
         """What the store has of an upload after the part of that number, and where that listing goes on."""
         query = (("uploadId", upload_id), ("part-number-marker", str(marker)), *more)
         response = await self._store.request("ListParts", "GET", self._delivery.key, query=query)
-        return parts_of(response.body)
+        return parts_of(response.body, self._checksum.element)
 
     # -- parts
 
@@ -245,21 +277,11 @@ class Multipart:
         """One part: sent, unless the store has it already and its checksum is that of our bytes."""
         if is_again:
             await self._look(number)
-        offset = (number - 1) * self._part_size
-        size = min(self._part_size, self._file.size - offset)
+        offset, size = self._extent(number)
         there = self._there.get(number)
-        digest = await digest_slice(
-            self._file,
-            offset,
-            size,
-            store=self._store,
-            reactor=self._reactor,
-            buffer=self._buffer,
-            with_md5=there is not None and not there.checksum,
-        )
-        checksum = encode_crc64(digest.crc)
-        self._crcs[number] = digest.crc
-        if there is not None and there.size == size and _is_same(there, checksum, digest.md5):
+        digest = await self._digest(number, with_md5=there is not None and not there.checksum)
+        self._values[number] = digest.value
+        if there is not None and there.size == size and _is_same(there, digest.value, digest.md5):
             self._etags[number] = there.etag
             self._arrived[number] = size
             return
@@ -271,99 +293,110 @@ class Multipart:
                 "PUT",
                 self._delivery.key,
                 query=(("partNumber", str(number)), ("uploadId", self._upload_id)),
-                headers={CHECKSUM_HEADER: checksum},
+                headers=self._checksum.announced(digest.value),
                 body=FileSlice(self._file, offset, size, self._delivery.progress),
                 payload_hash=digest.payload_hash,
             )
         except ContentRejected:
             self._file.check_unchanged()  # a file that changed under us is the likelier reason
             raise
-        echo = response.headers.get(CHECKSUM_HEADER)
-        if echo is not None:  # what proves the whole is the echo of the whole
-            check_echo(echo, checksum)
+        echo = self._checksum.echo(response.headers)
+        if echo:  # what proves the whole is the echo of the whole
+            check_echo(self._checksum, echo, digest.value)
         self._etags[number] = response.headers.get("etag", "")
         self._arrived[number] = size
         await self._tell()
 
+    def _extent(self, number: int) -> tuple[int, int]:
+        """Where a part begins, and its size, in bytes."""
+        offset = (number - 1) * self._part_size
+        return offset, min(self._part_size, self._file.size - offset)
+
+    async def _digest(self, number: int, *, with_md5: bool = False) -> Digest:
+        offset, size = self._extent(number)
+        return await digest_slice(
+            self._file,
+            offset,
+            size,
+            store=self._store,
+            checksum=self._checksum,
+            reactor=self._reactor,
+            buffer=self._buffer,
+            with_md5=with_md5,
+        )
+
     # -- the end
 
     @property
-    def _checksum(self) -> str:
-        crc = self._crcs[1]
-        for number in range(2, self._part_count + 1):
-            size = min(self._part_size, self._file.size - (number - 1) * self._part_size)
-            crc = combine_crc64nvme(crc, self._crcs[number], size)
-        return encode_crc64(crc)
+    def _value(self) -> str:
+        """The checksum of the whole, once that of every part is known."""
+        numbers = range(1, self._part_count + 1)
+        return self._checksum.whole([(self._values[number], self._extent(number)[1]) for number in numbers])
 
     async def _complete(self) -> Receipt:
-        checksum = self._checksum
-        parts = [
-            Part(number, 0, self._etags[number], encode_crc64(self._crcs[number]))
-            for number in range(1, self._part_count + 1)
-        ]
+        value = self._value
         try:
-            response = await self._store.request(
-                "CompleteMultipartUpload",
-                "POST",
-                self._delivery.key,
-                query=(("uploadId", self._upload_id),),
-                headers={
-                    CHECKSUM_HEADER: checksum,
-                    "x-amz-checksum-type": "FULL_OBJECT",
-                    "x-amz-mp-object-size": str(self._file.size),
-                },
-                body=complete_body(parts),
-                seconds=self._store.complete_seconds,
-            )
-            result = complete_result_of(response.body)
-            if isinstance(result, ServiceError):
-                raise delivery_error(
-                    response.status,
-                    result,
-                    operation="CompleteMultipartUpload",
-                    bucket=self._delivery.bucket,
-                    key=self._delivery.key,
-                    headers=response.headers,
-                )
-        except UploadGone:
+            result, headers = await self._completed(value)
+        except (UploadGone, AlreadyExists) as error:
             # A first try whose answer was lost may have completed it.
             receipt = await self._already_there()
             if receipt is None:
+                if isinstance(error, AlreadyExists):
+                    raise taken(self._delivery) from error
                 raise
+            if error.code != _NO_UPLOAD:
+                await self._abandon(error)
             return receipt
         self._file.check_unchanged()
-        if not result.checksum_crc64nvme:
-            return await self._by_head(checksum)
-        check_echo(result.checksum_crc64nvme, checksum)
-        return receipt_of(self._delivery, self._file.size, checksum, response.headers, result.etag)
+        told = self._checksum.of_completed(result.checksum, result.etag)
+        if not told:
+            return await self._prove(value)
+        check_echo(self._checksum, told, value)
+        size = self._file.size
+        return receipt_of(self._delivery, size, self._checksum.receipt(value, size), headers, result.etag)
 
-    async def _by_head(self, checksum: str) -> Receipt:
-        """Ask for the proof that the answer did not carry."""
+    async def _completed(self, value: str) -> tuple[CompleteResult, Mapping[str, str]]:
+        parts = [
+            Part(number, 0, self._etags[number], self._values[number])
+            for number in range(1, self._part_count + 1)
+        ]
         response = await self._store.request(
-            "HeadObject", "HEAD", self._delivery.key, headers={"x-amz-checksum-mode": "ENABLED"}
+            "CompleteMultipartUpload",
+            "POST",
+            self._delivery.key,
+            query=(("uploadId", self._upload_id),),
+            headers={
+                **self._checksum.closing(value),
+                **self._attributes.condition,
+                "x-amz-mp-object-size": str(self._file.size),
+            },
+            body=complete_body(parts, self._checksum.element),
+            seconds=self._store.complete_seconds,
         )
-        headers = response.headers
-        check_echo(headers.get(CHECKSUM_HEADER, ""), checksum)
-        if headers.get("content-length", "") != str(self._file.size):
-            raise Unproven("the store says the object has another size")
-        self._file.check_unchanged()
-        return receipt_of(self._delivery, self._file.size, checksum, headers, headers.get("etag", ""))
+        result = complete_result_of(response.body, self._checksum.element)
+        if isinstance(result, ServiceError):
+            raise delivery_error(
+                response.status,
+                result,
+                operation="CompleteMultipartUpload",
+                bucket=self._delivery.bucket,
+                key=self._delivery.key,
+                headers=response.headers,
+            )
+        return result, response.headers
+
+    async def _prove(self, value: str) -> Receipt:
+        """Ask for the proof that the answer did not carry."""
+        return await look(self._delivery, self._file, store=self._store, checksum=self._checksum, value=value)
 
     async def _already_there(self) -> Receipt | None:
         """A receipt if the object under the key is this very content."""
-        if len(self._crcs) == self._part_count:
-            checksum = self._checksum
-        else:
-            whole = await digest_slice(
-                self._file, 0, self._file.size, store=self._store, reactor=self._reactor, buffer=self._buffer
-            )
-            checksum = encode_crc64(whole.crc)
-        try:
-            return await self._by_head(checksum)
-        except (Interrupted, FileChanged, FileVanished):
-            raise
-        except DeliveryError:  # not there, not this content, or no right to look: send it again
-            return None
+        for number in range(1, self._part_count + 1):
+            if number not in self._values:
+                self._values[number] = (await self._digest(number)).value
+        return await look_for_same(
+            self._delivery, self._file, store=self._store, checksum=self._checksum, value=self._value
+        )
 
     async def _abandon(self, error: DeliveryError) -> None:
         """Leave no parts behind that nobody will use."""
@@ -371,6 +404,6 @@ class Multipart:
             await self._give_back(self._upload_id, str(error))
 
 
-def _is_same(there: Part, checksum: str, md5: str) -> bool:
+def _is_same(there: Part, value: str, md5: str) -> bool:
     """Some stores list parts without checksums; an ETag that is the MD5 of our bytes says as much."""
-    return there.checksum == checksum if there.checksum else there.etag.strip('"') == md5
+    return there.checksum == value if there.checksum else there.etag.strip('"') == md5

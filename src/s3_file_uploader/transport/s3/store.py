@@ -75,7 +75,10 @@ class Store:
         credentials: CredentialSource,
         clock: StoreClock,
         deadlines: Deadlines,
+        headers: Mapping[str, str] | None = None,
+        always_signs_payload: bool = False,
     ) -> None:
+        """`headers` go with every request."""
         self._reactor = reactor
         self._exchanger = exchanger
         self._endpoint = endpoint
@@ -86,7 +89,8 @@ class Store:
         self._outage = Outage()
         self.complete_seconds = deadlines.complete
         # Over plain HTTP anybody on the way can change the bytes; over TLS a hash buys nothing.
-        self.signs_payload = not endpoint.tls and not endpoint.is_loopback
+        self.signs_payload = always_signs_payload or (not endpoint.tls and not endpoint.is_loopback)
+        self._headers = {**(headers or {}), "user-agent": _USER_AGENT}
 
     async def request(
         self,
@@ -141,7 +145,7 @@ class Store:
         credentials: Credentials,
     ) -> tuple[bytes, bool]:
         """The signed head of a request, and whether it asks for `100 Continue`."""
-        fields = {**headers, "user-agent": _USER_AGENT}
+        fields = {**headers, **self._headers}
         expects = False
         if method in _WITH_BODY:
             size = len(body) if isinstance(body, bytes) else body.size

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 
 from s3_file_uploader.errors import Interrupted
 from s3_file_uploader.transport.s3.abort import abandon
+from s3_file_uploader.transport.s3.attributes import PLAIN
+from s3_file_uploader.transport.s3.aws_variants import ORDINARY, Variant
 from s3_file_uploader.transport.s3.connection import Deadlines, Pool
 from s3_file_uploader.transport.s3.credentials import CredentialSource
 from s3_file_uploader.transport.s3.endpoint import Endpoint
@@ -26,14 +28,15 @@ from s3_file_uploader.transport.s3.store import Store, StoreClock
 from s3_file_uploader.transport.s3.tls import tls_context
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from s3_file_uploader.model import Checkpoint, Receipt
     from s3_file_uploader.transport.contract import Delivery
+    from s3_file_uploader.transport.s3.attributes import Attributes
     from s3_file_uploader.transport.s3.bandwidth import Bandwidth
     from s3_file_uploader.transport.s3.reactor import Reactor
 
-__all__ = ["DEFAULT_CONCURRENCY", "MOST_ENGINES", "S3Transport", "open_s3_transport"]
+__all__ = ["DEFAULT_CONCURRENCY", "MOST_ENGINES", "Lane", "S3Transport", "open_s3_transport"]
 
 DEFAULT_CONCURRENCY = 64
 MOST_ENGINES = 8  # file systems beyond that share
@@ -55,7 +58,11 @@ class S3Transport:
         resolver: Resolver | None = None,
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
+        attributes: Attributes = PLAIN,
+        headers: Mapping[str, str] | None = None,
+        always_signs_payload: bool = False,
     ) -> None:
+        """`headers` go with every request; `attributes` are those of objects that come without."""
         self._endpoint = endpoint
         self._credentials = credentials
         self._concurrency = concurrency
@@ -63,6 +70,9 @@ class S3Transport:
         self._deadlines = deadlines or Deadlines()
         self._clock = StoreClock(clock)
         self._monotonic = monotonic
+        self._attributes = attributes
+        self._headers = headers
+        self._always_signs_payload = always_signs_payload
         self._context = tls_context(endpoint.ca_bundle) if endpoint.tls else None
         self._signer = Signer(endpoint.region)
         self._resolver = resolver or Resolver(monotonic=monotonic)
@@ -70,13 +80,19 @@ class S3Transport:
         self._proxies.to(endpoint)  # one that cannot be used is refused now, not in an engine
         self._engines: dict[int, Engine] = {}
         self._is_closed = False
+        self.lanes = 0
 
-    def deliver(self, delivery: Delivery) -> asyncio.Future[Receipt]:
+    @property
+    def is_closed(self) -> bool:
+        return self._is_closed
+
+    def deliver(self, delivery: Delivery, attributes: Attributes | None = None) -> asyncio.Future[Receipt]:
         if self._is_closed:
             ended: asyncio.Future[Receipt] = asyncio.get_running_loop().create_future()
             ended.set_exception(Interrupted("shutting down"))
             return ended
-        return self._engine(delivery.source.fingerprint.device).deliver(delivery)
+        engine = self._engine(delivery.source.fingerprint.device)
+        return engine.deliver(delivery, self._attributes if attributes is None else attributes)
 
     def abandon(self, checkpoint: Checkpoint) -> asyncio.Future[None]:
         """Abort the multipart upload that a checkpoint leads to."""
@@ -127,8 +143,37 @@ class S3Transport:
             credentials=self._credentials,
             clock=self._clock,
             deadlines=self._deadlines,
+            headers=self._headers,
+            always_signs_payload=self._always_signs_payload,
         )
         return Route(store, pool)
+
+
+class Lane:
+    """One rule's way over a transport that rules share: objects get the rule's own attributes.
+
+    The transport is closed with the last of its lanes.
+    """
+
+    def __init__(self, shared: S3Transport, attributes: Attributes) -> None:
+        self._shared = shared
+        self._attributes = attributes
+        self._is_open = True
+        shared.lanes += 1
+
+    def deliver(self, delivery: Delivery) -> asyncio.Future[Receipt]:
+        return self._shared.deliver(delivery, self._attributes)
+
+    def abandon(self, checkpoint: Checkpoint) -> asyncio.Future[None]:
+        return self._shared.abandon(checkpoint)
+
+    async def close(self) -> None:
+        if not self._is_open:
+            return
+        self._is_open = False
+        self._shared.lanes -= 1
+        if not self._shared.lanes:
+            await self._shared.close()
 
 
 def open_s3_transport(
@@ -142,13 +187,17 @@ def open_s3_transport(
     concurrency: int | None = None,
     bandwidth: Bandwidth | None = None,
     conceal: Callable[..., None] | None = None,
+    variant: Variant = ORDINARY,
+    attributes: Attributes = PLAIN,
+    headers: Mapping[str, str] | None = None,
+    always_signs_payload: bool = False,
 ) -> S3Transport:
-    """The transport of one rule, from its plain settings; ConfigurationError if they cannot work.
+    """A transport to one bucket, from plain settings; ConfigurationError if they cannot work.
 
     `bandwidth` is shared: make one for the whole process and hand it to every transport. `conceal` is
     told every secret, so that no log can hold it.
     """
-    endpoint = Endpoint.of(bucket, region, endpoint_url, path_style, ca_bundle)
+    endpoint = Endpoint.of(bucket, region, endpoint_url, path_style, ca_bundle, variant=variant)
     proxies = Proxies(os.environ)
     proxy = proxies.to(endpoint)
     if proxy is not None and conceal is not None:
@@ -159,4 +208,7 @@ def open_s3_transport(
         concurrency=concurrency or DEFAULT_CONCURRENCY,
         bandwidth=bandwidth,
         proxies=proxies,
+        attributes=attributes,
+        headers=headers,
+        always_signs_payload=always_signs_payload,
     )

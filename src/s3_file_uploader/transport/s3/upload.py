@@ -1,7 +1,9 @@
 """One file to one object: a single PUT, or a multipart upload above 16 MiB.
 
 The rule of receipts lives here: the file is the one in the ledger before its first byte leaves and
-still is after the answer, and the store echoed the CRC64NVME that we computed. No echo, no receipt.
+still is after the answer, and the store echoed the checksum that we computed. No echo, no receipt.
+Where an object must not be replaced and one is there, it is ours if it holds these very bytes: the
+answer to an earlier try was lost.
 """
 
 from __future__ import annotations
@@ -11,9 +13,17 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from s3_file_uploader.errors import FileChanged, FileUnreadable, Unproven
+from s3_file_uploader.errors import (
+    AccessDenied,
+    AlreadyExists,
+    DeliveryError,
+    FileChanged,
+    FileUnreadable,
+    Refused,
+    Unproven,
+)
 from s3_file_uploader.model import Receipt
-from s3_file_uploader.transport.s3.crt import crc64nvme, encode_crc64
+from s3_file_uploader.transport.s3.checksums import check_echo
 from s3_file_uploader.transport.s3.exchange import BUFFER_BYTES, TURN_BYTES, FileSlice, read_into
 from s3_file_uploader.transport.s3.faults import ContentRejected
 from s3_file_uploader.transport.s3.sigv4 import EMPTY_SHA256, UNSIGNED_PAYLOAD
@@ -22,83 +32,126 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from s3_file_uploader.transport.contract import Delivery, OpenFile
+    from s3_file_uploader.transport.s3.attributes import Attributes
+    from s3_file_uploader.transport.s3.checksums import Checksum
     from s3_file_uploader.transport.s3.reactor import Reactor
     from s3_file_uploader.transport.s3.store import Store
 
-__all__ = ["CHECKSUM_HEADER", "Digest", "check_echo", "digest_slice", "put_whole", "receipt_of"]
+__all__ = ["Digest", "digest_slice", "look", "look_for_same", "put_whole", "receipt_of", "taken"]
 
-CHECKSUM_HEADER = "x-amz-checksum-crc64nvme"
+_NOT_THERE = ("404", "NoSuchKey")
 
 
 @dataclass(frozen=True, slots=True)
 class Digest:
-    """What is known of a slice's bytes: its CRC64NVME, and the hash that its request is signed with.
+    """What is known of a slice's bytes: its checksum, and the hash that its request is signed with.
 
     `md5` is empty unless it was asked for.
     """
 
-    crc: int
+    value: str
     payload_hash: str
     md5: str = ""
 
 
 async def put_whole(
-    delivery: Delivery, file: OpenFile, *, store: Store, reactor: Reactor, buffer: memoryview
+    delivery: Delivery,
+    file: OpenFile,
+    *,
+    store: Store,
+    attributes: Attributes,
+    reactor: Reactor,
+    buffer: memoryview,
 ) -> Receipt:
     """One PUT for the whole file."""
-    size = file.size
+    size, checksum = file.size, attributes.checksum
     body = FileSlice(file, 0, size, delivery.progress)
     if size <= BUFFER_BYTES:
         content = _read_whole(file, size)
-        crc = crc64nvme(content)
+        value = checksum.of(content)
         payload_hash = _hash(content, store)
         body.content = content
         del content  # the request lets go of its own reference as soon as it can
     else:
-        digest = await digest_slice(file, 0, size, store=store, reactor=reactor, buffer=buffer)
-        crc, payload_hash = digest.crc, digest.payload_hash
+        digest = await digest_slice(
+            file, 0, size, store=store, checksum=checksum, reactor=reactor, buffer=buffer
+        )
+        value, payload_hash = digest.value, digest.payload_hash
     file.check_unchanged()
-    checksum = encode_crc64(crc)
+    headers = attributes.headers_of(delivery)
+    headers.update(checksum.announced(value))
+    headers.update(attributes.condition)
     try:
         response = await store.request(
-            "PutObject",
-            "PUT",
-            delivery.key,
-            headers={CHECKSUM_HEADER: checksum},
-            body=body,
-            payload_hash=payload_hash,
+            "PutObject", "PUT", delivery.key, headers=headers, body=body, payload_hash=payload_hash
         )
     except ContentRejected:
         file.check_unchanged()  # a file that changed under us is the likelier reason
         raise
+    except AlreadyExists as error:
+        receipt = await look_for_same(delivery, file, store=store, checksum=checksum, value=value)
+        if receipt is None:
+            raise taken(delivery, error) from error
+        return receipt
     file.check_unchanged()
-    headers = response.headers
-    check_echo(headers.get(CHECKSUM_HEADER, ""), checksum)
-    return receipt_of(delivery, size, checksum, headers, headers.get("etag", ""))
+    if checksum.is_told_by_head:
+        return await look(delivery, file, store=store, checksum=checksum, value=value)
+    check_echo(checksum, checksum.echo(response.headers), value)
+    return receipt_of(delivery, size, checksum.receipt(value, size), response.headers)
 
 
 def receipt_of(
-    delivery: Delivery, size: int, checksum: str, headers: Mapping[str, str], etag: str
+    delivery: Delivery, size: int, proof: str, headers: Mapping[str, str], etag: str = ""
 ) -> Receipt:
+    """`etag` where it did not come in the headers."""
     return Receipt(
         delivery.bucket,
         delivery.key,
         size,
-        f"crc64nvme:{checksum}",
-        etag.strip('"'),
+        proof,
+        (etag or headers.get("etag", "")).strip('"'),
         headers.get("x-amz-version-id", ""),
     )
 
 
-def check_echo(echo: str, checksum: str) -> None:
-    """Unproven unless the store says that it holds bytes of this very checksum."""
-    if echo == checksum:
-        return
-    if not echo:
-        raise Unproven(
-            "the store did not confirm the checksum of what it stored (no CRC64NVME in its answer)"
+def taken(delivery: Delivery, error: AlreadyExists) -> AlreadyExists:
+    """The same, told for people."""
+    return AlreadyExists(
+        f"another object has the name s3://{delivery.bucket}/{delivery.key} and is not replaced (OnExisting)",
+        code=error.code,
+    )
+
+
+async def look(
+    delivery: Delivery, file: OpenFile, *, store: Store, checksum: Checksum, value: str
+) -> Receipt:
+    """Ask for the proof that the answer to the upload did not carry."""
+    try:
+        response = await store.request(
+            "HeadObject", "HEAD", delivery.key, headers={"x-amz-checksum-mode": "ENABLED"}
         )
-    raise Unproven(f"the store says it holds other bytes: CRC64NVME {echo[:32]!r}, sent {checksum!r}")
+    except DeliveryError as error:
+        if error.code in _NOT_THERE:
+            raise Unproven("the store took the bytes, and says that no such object is there") from error
+        raise
+    headers = response.headers
+    check_echo(checksum, checksum.echo(headers), value)
+    if headers.get("content-length", "") != str(file.size):
+        raise Unproven("the store says the object has another size")
+    file.check_unchanged()
+    return receipt_of(delivery, file.size, checksum.receipt(value, file.size), headers)
+
+
+async def look_for_same(
+    delivery: Delivery, file: OpenFile, *, store: Store, checksum: Checksum, value: str
+) -> Receipt | None:
+    """A receipt if the object under the key is this very content; a size alone says nothing here."""
+    if checksum.is_told_by_head:
+        return None
+    try:
+        return await look(delivery, file, store=store, checksum=checksum, value=value)
+    except (Unproven, Refused, AccessDenied):  # not there, not this content, or no right to look
+        return None
 
 
 async def digest_slice(
@@ -107,17 +160,19 @@ async def digest_slice(
     size: int,
     *,
     store: Store,
+    checksum: Checksum,
     reactor: Reactor,
     buffer: memoryview,
     with_md5: bool = False,
 ) -> Digest:
     """A first pass over bytes that are about to be sent; the second finds them in the page cache."""
-    crc, done, turn = 0, 0, 0
+    done, turn = 0, 0
+    running = checksum.running()
     sha = hashlib.sha256() if store.signs_payload else None
     md5 = hashlib.md5(usedforsecurity=False) if with_md5 else None
     while done < size:
         view = read_into(buffer, file, offset + done, min(BUFFER_BYTES, size - done))
-        crc = crc64nvme(view, crc)
+        running.update(view)
         if sha is not None:
             sha.update(view)
         if md5 is not None:
@@ -128,7 +183,7 @@ async def digest_slice(
             turn = 0
             await reactor.pause()
     payload_hash = UNSIGNED_PAYLOAD if sha is None else sha.hexdigest()
-    return Digest(crc, payload_hash, "" if md5 is None else md5.hexdigest())
+    return Digest(running.text(), payload_hash, "" if md5 is None else md5.hexdigest())
 
 
 def _read_whole(file: OpenFile, size: int) -> bytes:

@@ -37,6 +37,7 @@ _DEEPEST = 16
 _LONGEST_TEXT = 16 * 1024
 _LONGEST_MESSAGE = 300
 _LAST_PART_NUMBER = 10_000
+_CRC64NVME = "ChecksumCRC64NVME"
 _NAMESPACE = "http://s3.amazonaws.com/doc/2006-03-01/"
 
 # Fields of an <Error> that are worth keeping and hold no credentials. Not here, on purpose:
@@ -80,12 +81,12 @@ class CompleteResult(NamedTuple):
     """What a completed multipart upload is; a field the store did not send is empty."""
 
     etag: str
-    checksum_crc64nvme: str
+    checksum: str
     checksum_type: str
 
 
 class Part(NamedTuple):
-    """One part as the store has it; `checksum` is its CRC64NVME in base64, or empty."""
+    """One part as the store has it; `checksum` is in base64, or empty."""
 
     number: int
     size: int
@@ -112,22 +113,23 @@ def upload_id_of(body: bytes) -> str:
     return upload_id
 
 
-def complete_result_of(body: bytes) -> CompleteResult | ServiceError:
-    """The outcome of CompleteMultipartUpload: S3 says 200 first and may still fail, in the body."""
+def complete_result_of(body: bytes, checksum: str = _CRC64NVME) -> CompleteResult | ServiceError:
+    """The outcome of CompleteMultipartUpload: S3 says 200 first and may still fail, in the body.
+
+    `checksum` names the element that holds it, here and below.
+    """
     root = _parse(body)
     if root.name == "Error":
         return _service_error(root)
     if root.name != "CompleteMultipartUploadResult":
         _refuse(f"it is a <{root.name[:40]}>")
-    return CompleteResult(
-        root.text_of("ETag"), root.text_of("ChecksumCRC64NVME"), root.text_of("ChecksumType")
-    )
+    return CompleteResult(root.text_of("ETag"), root.text_of(checksum), root.text_of("ChecksumType"))
 
 
-def parts_of(body: bytes) -> tuple[list[Part], int | None]:
+def parts_of(body: bytes, checksum: str = _CRC64NVME) -> tuple[list[Part], int | None]:
     """One page of ListParts, and the part number to go on after (None: that was all)."""
     root = _root(body, "ListPartsResult")
-    parts = [_part(element) for element in root.children if element.name == "Part"]
+    parts = [_part(element, checksum) for element in root.children if element.name == "Part"]
     if root.text_of("IsTruncated").lower() != "true":
         return parts, None
     if not parts:
@@ -137,11 +139,11 @@ def parts_of(body: bytes) -> tuple[list[Part], int | None]:
     return parts, max(parts[-1].number, _number(marker) if marker else 0)
 
 
-def complete_body(parts: Iterable[Part]) -> bytes:
+def complete_body(parts: Iterable[Part], checksum: str = _CRC64NVME) -> bytes:
     """The body of CompleteMultipartUpload; parts in ascending order."""
     rows = "".join(
         f"<Part><PartNumber>{part.number}</PartNumber><ETag>{_escaped(part.etag)}</ETag>"
-        + (f"<ChecksumCRC64NVME>{_escaped(part.checksum)}</ChecksumCRC64NVME>" if part.checksum else "")
+        + (f"<{checksum}>{_escaped(part.checksum)}</{checksum}>" if part.checksum and checksum else "")
         + "</Part>"
         for part in parts
     )
@@ -259,7 +261,7 @@ def _service_error(element: _Element) -> ServiceError:
     )
 
 
-def _part(element: _Element) -> Part:
+def _part(element: _Element, checksum: str) -> Part:
     number = _number(element.text_of("PartNumber"))
     if not 1 <= number <= _LAST_PART_NUMBER:
         _refuse(f"part number {number} does not exist")
@@ -267,7 +269,7 @@ def _part(element: _Element) -> Part:
         number,
         _number(element.text_of("Size")),
         element.text_of("ETag"),
-        element.text_of("ChecksumCRC64NVME"),
+        element.text_of(checksum),
     )
 
 
