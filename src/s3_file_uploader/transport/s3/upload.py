@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from s3_file_uploader.transport.s3.reactor import Reactor
     from s3_file_uploader.transport.s3.store import Store
 
-__all__ = ["Digest", "digest_slice", "look", "look_for_same", "put_whole", "receipt_of", "taken"]
+__all__ = ["Digest", "digest_slice", "find", "look", "look_for_same", "put_whole", "receipt_of", "taken"]
 
 _NOT_THERE = ("404", "NoSuchKey")
 
@@ -91,7 +91,7 @@ async def put_whole(
     except AlreadyExists as error:
         receipt = await look_for_same(delivery, file, store=store, checksum=checksum, value=value)
         if receipt is None:
-            raise taken(delivery, error) from error
+            raise taken(delivery) from error
         return receipt
     file.check_unchanged()
     if checksum.is_told_by_head:
@@ -114,27 +114,34 @@ def receipt_of(
     )
 
 
-def taken(delivery: Delivery, error: AlreadyExists) -> AlreadyExists:
-    """The same, told for people."""
+def taken(delivery: Delivery) -> AlreadyExists:
+    """What is said of a name that another object has."""
     return AlreadyExists(
         f"another object has the name s3://{delivery.bucket}/{delivery.key} and is not replaced (OnExisting)",
-        code=error.code,
+        code="PreconditionFailed",
     )
 
 
-async def look(
-    delivery: Delivery, file: OpenFile, *, store: Store, checksum: Checksum, value: str
-) -> Receipt:
-    """Ask for the proof that the answer to the upload did not carry."""
+async def find(delivery: Delivery, *, store: Store) -> Mapping[str, str] | None:
+    """What the store says of the object under the key; None if there is none."""
     try:
         response = await store.request(
             "HeadObject", "HEAD", delivery.key, headers={"x-amz-checksum-mode": "ENABLED"}
         )
     except DeliveryError as error:
         if error.code in _NOT_THERE:
-            raise Unproven("the store took the bytes, and says that no such object is there") from error
+            return None
         raise
-    headers = response.headers
+    return response.headers
+
+
+async def look(
+    delivery: Delivery, file: OpenFile, *, store: Store, checksum: Checksum, value: str
+) -> Receipt:
+    """Ask for the proof that the answer to the upload did not carry."""
+    headers = await find(delivery, store=store)
+    if headers is None:
+        raise Unproven("the store took the bytes, and says that no such object is there")
     check_echo(checksum, checksum.echo(headers), value)
     if headers.get("content-length", "") != str(file.size):
         raise Unproven("the store says the object has another size")
