@@ -17,6 +17,7 @@ from s3_file_uploader.keys import (
     KeyProblem,
     escape,
     names_used,
+    next_key,
     object_key,
     prefix_problem,
     unescape,
@@ -262,3 +263,52 @@ def test_the_examples_of_the_documentation_are_true() -> None:
     exec(text.split("```python\n")[1].split("```")[0], {})
     for letters in TIMESTAMP_LETTERS:
         assert f"`{letters}`" in text
+
+
+# --- Another name, where an object has the name already ------------------------------------------------
+
+STAMP = "20240209T030405-678901234Z"
+
+
+@pytest.mark.parametrize(
+    ("first", "renamed"),
+    [
+        ("a.csv", f"a-{STAMP}.csv"),
+        ("p/2024.05/a", f"p/2024.05/a-{STAMP}"),
+        ("p/.hidden", f"p/.hidden-{STAMP}"),
+        ("a.csv.gz", f"a-{STAMP}.csv.gz"),
+        ("a.tar", f"a-{STAMP}.tar"),
+        ("v1.2.bin", f"v1.2-{STAMP}.bin"),
+        ("a.", f"a-{STAMP}."),
+    ],
+)
+def test_a_name_that_is_taken_gets_the_time_of_the_file(first: str, renamed: str) -> None:
+    assert next_key(first, MTIME_NS) == renamed
+
+
+@given(
+    st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=40),
+    st.integers(-(10**20), 10**20),
+)
+def test_each_further_name_is_new_the_same_each_time_and_there_is_an_end(first: str, mtime_ns: int) -> None:
+    names = [first]
+    for _ in range(9):
+        assert next_key(names[-1], mtime_ns) == next_key(names[-1], mtime_ns)
+        names.append(next_key(names[-1], mtime_ns))
+    assert len(set(names)) == len(names)
+    with pytest.raises(KeyProblem, match="other objects have the names"):
+        next_key(names[-1], mtime_ns)
+
+
+def test_a_further_name_has_a_number_behind_the_time() -> None:
+    assert next_key(f"p/a-{STAMP}.csv", MTIME_NS) == f"p/a-{STAMP}-2.csv"
+    assert next_key(f"p/a-{STAMP}-2.csv", MTIME_NS) == f"p/a-{STAMP}-3.csv"
+
+
+def test_only_characters_that_every_store_takes_are_added() -> None:
+    assert escape(next_key("a.csv", MTIME_NS).encode(), strict=True) == f"a-{STAMP}.csv"
+
+
+def test_a_name_without_room_for_the_time_is_refused() -> None:
+    with pytest.raises(KeyProblem, match="too long"):
+        next_key("\u00e9" * (MAX_KEY_BYTES // 2), MTIME_NS)

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from s3_file_uploader.errors import ConfigurationError
+from s3_file_uploader.transport.s3.aws_variants import Variant
 from s3_file_uploader.transport.s3.endpoint import Endpoint
 
 
@@ -244,3 +245,88 @@ def test_only_an_address_of_aws_has_a_like_in_another_region(
 )
 def test_a_region_that_is_none_or_of_another_partition_is_not_gone_to(region: str) -> None:
     assert Endpoint.of("bucket", "us-east-1").in_region(region) is None
+
+
+# --- The other addresses of AWS ------------------------------------------------------------------------
+
+DUAL, FIPS, FAST = Variant(dual_stack=True), Variant(fips=True), Variant(accelerate=True)
+POINT = "arn:aws:s3:eu-west-1:123456789012:accesspoint/cars"
+
+
+@pytest.mark.parametrize(
+    ("region", "variant", "host"),
+    [
+        ("eu-west-1", DUAL, "bucket.s3.dualstack.eu-west-1.amazonaws.com"),
+        ("cn-north-1", DUAL, "bucket.s3.dualstack.cn-north-1.amazonaws.com.cn"),
+        ("us-gov-west-1", FIPS, "bucket.s3-fips.us-gov-west-1.amazonaws.com"),
+        ("us-east-1", Variant(True, True), "bucket.s3-fips.dualstack.us-east-1.amazonaws.com"),
+        ("eu-west-1", FAST, "bucket.s3-accelerate.amazonaws.com"),
+        ("eu-west-1", DUAL._replace(accelerate=True), "bucket.s3-accelerate.dualstack.amazonaws.com"),
+    ],
+)
+def test_a_variant_has_an_address_of_its_own(region: str, variant: Variant, host: str) -> None:
+    endpoint = Endpoint.of("bucket", region, variant=variant)
+    assert endpoint.address == (host, 443)
+    assert endpoint.host_header == host
+    assert endpoint.region == region
+
+
+@pytest.mark.parametrize(
+    ("arn", "region", "variant", "host"),
+    [
+        (POINT, "eu-west-1", Variant(), "cars-123456789012.s3-accesspoint.eu-west-1.amazonaws.com"),
+        (POINT.replace("/", ":"), "", Variant(), "cars-123456789012.s3-accesspoint.eu-west-1.amazonaws.com"),
+        (POINT, "us-east-1", DUAL, "cars-123456789012.s3-accesspoint.dualstack.eu-west-1.amazonaws.com"),
+        (POINT, "", FIPS, "cars-123456789012.s3-accesspoint-fips.eu-west-1.amazonaws.com"),
+        (
+            POINT.replace("arn:aws", "arn:aws-cn").replace("eu-west-1", "cn-north-1"),
+            "",
+            Variant(),
+            "cars-123456789012.s3-accesspoint.cn-north-1.amazonaws.com.cn",
+        ),
+    ],
+)
+def test_an_access_point_is_reached_and_signed_in_the_region_of_its_arn(
+    arn: str, region: str, variant: Variant, host: str
+) -> None:
+    endpoint = Endpoint.of(arn, region, variant=variant)
+    assert endpoint.address == (host, 443)
+    assert endpoint.region == ("cn-north-1" if "aws-cn" in arn else "eu-west-1")
+    assert endpoint.target("a/b") == "/a/b"
+
+
+@pytest.mark.parametrize(
+    ("bucket", "url", "path_style", "variant", "reason"),
+    [
+        ("bucket", "https://s3.example.com", "auto", FIPS, "UseFips .* EndpointUrl"),
+        ("bucket", "https://s3.example.com", "auto", DUAL, "UseDualStack .* EndpointUrl"),
+        ("bucket", "https://s3.example.com", "auto", FAST, "UseAccelerate .* EndpointUrl"),
+        ("bucket", "", True, FAST, "PathStyle"),
+        ("my.bucket", "", "auto", FAST, "dot"),
+        ("bucket", "", "auto", FAST._replace(fips=True), "UseFips"),
+        (POINT, "https://s3.example.com", "auto", Variant(), "address of its own"),
+        (POINT, "", True, Variant(), "address of its own"),
+        (POINT, "", "auto", FAST, "address of its own"),
+        ("arn:aws:s3::123456789012:accesspoint/m1.mrap", "", "auto", Variant(), "SigV4A"),
+        (
+            "arn:aws:s3-outposts:eu-west-1:123456789012:outpost/op-1/bucket/b",
+            "",
+            "auto",
+            Variant(),
+            "Outposts",
+        ),
+        (
+            "arn:aws:s3-object-lambda:eu-west-1:123456789012:accesspoint/o",
+            *("", "auto", Variant(), "takes no uploads"),
+        ),
+        ("arn:aws:s3:::bucket", "", "auto", Variant(), "ARN of a bucket"),
+        ("arn:aws:s3:eu-west-1:1234:accesspoint/cars", "", "auto", Variant(), "not the ARN"),
+        ("arn:aws:s3:eu-west-1:123456789012:accesspoint/x.y", "", "auto", Variant(), "no access point"),
+    ],
+)
+def test_addresses_that_do_not_exist_are_refused(
+    bucket: str, url: str, path_style: str | bool, variant: Variant, reason: str
+) -> None:
+    with pytest.raises(ConfigurationError, match=reason) as caught:
+        Endpoint.of(bucket, "eu-west-1", url, path_style, variant=variant)
+    assert "eu-west-1" in str(caught.value) or "Use" in str(caught.value) or bucket in str(caught.value)

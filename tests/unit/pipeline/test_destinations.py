@@ -1,0 +1,37 @@
+"""What pauses together: rules of one place whose objects are alike."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from s3_file_uploader.pipeline.rules import active_rules
+from support.pipelines import rule, settings
+
+
+def destinations(*wanted: dict[str, Any]) -> list[str]:
+    rules = [
+        rule(Path(f"/data/{name}"), name=name, **more) for name, more in zip("abc", wanted, strict=False)
+    ]
+    numbers = {one.name: number for number, one in enumerate(rules)}
+    return [one.destination for one in active_rules(settings(Path("/state"), *rules), numbers)]
+
+
+def test_rules_of_one_bucket_pause_together() -> None:
+    assert destinations({"region": "r"}, {"region": "r"}) == ["s3://bucket r"] * 2
+    assert destinations({"region": "r"}) == ["s3://bucket r"]
+
+
+def test_what_one_rule_wants_of_its_objects_pauses_no_other() -> None:
+    assert destinations({}, {"storage_class": "GLACIER"}, {}) == [
+        "s3://bucket (a, c)",
+        "s3://bucket (b)",
+        "s3://bucket (a, c)",
+    ]
+
+
+def test_another_way_to_the_same_bucket_is_another_destination() -> None:
+    assert destinations({}, {"expected_bucket_owner": "123456789012"}) == [
+        "s3://bucket (a)",
+        "s3://bucket (b)",
+    ]
