@@ -73,11 +73,18 @@ def _proxies(settings: Settings, environment: Mapping[str, str]) -> dict[str, tu
     # Only here: they bring the whole engine with them.
     from s3_file_uploader.transport.s3.endpoint import Endpoint  # noqa: PLC0415
     from s3_file_uploader.transport.s3.proxy import Proxies  # noqa: PLC0415
+    from s3_file_uploader.transport.s3.rule_lanes import variant_of  # noqa: PLC0415
 
     found: dict[str, tuple[str, str]] = {}
     for rule in settings.rules:
         try:
-            endpoint = Endpoint.of(rule.bucket_name, rule.region, rule.endpoint_url, rule.path_style)
+            endpoint = Endpoint.of(
+                rule.bucket_name,
+                rule.region,
+                rule.endpoint_url,
+                rule.path_style,
+                variant=variant_of(rule),
+            )
         except ConfigurationError:
             continue  # said where it is missing
         try:

@@ -80,7 +80,7 @@ def _shape(each: Field) -> dict[str, Any]:
     if each.setting.none:
         extra.append({"enum": [each.setting.none]})
     if each.is_list:
-        extra.append({"type": "string", "minLength": 1})
+        extra.append({"enum": list(each.words)} if each.words else {"type": "string", "minLength": 1})
     if shapes == [{"type": "string"}] and not pattern:
         extra.append({"type": "number"})
     together = [*shapes, *extra]

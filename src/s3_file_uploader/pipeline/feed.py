@@ -277,9 +277,9 @@ class Feed:
         times = [gate.next_probe_at() for gate in self._context.gates.values()]
         return min((at for at in times if at is not None and at > now), default=None)
 
-    async def stop(self, destination: str, key: str) -> None:
+    async def stop(self, store: tuple[str, str], key: str) -> None:
         """End a delivery, if it is under way; its file is ready again soon."""
-        if (future := self._running.get((destination, key))) is not None:
+        if (future := self._running.get((store, key))) is not None:
             future.cancel()
             await asyncio.wait([future])
 

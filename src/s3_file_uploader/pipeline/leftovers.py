@@ -12,11 +12,12 @@ import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from s3_file_uploader.config import place_of
 from s3_file_uploader.errors import Concern, DeliveryError, Interrupted, LedgerUnavailable, UploaderError
 from s3_file_uploader.ledger import GivenUp, UnderWay, Uploads
 from s3_file_uploader.observe.log import log
 from s3_file_uploader.pipeline.backoff import backoff_seconds, is_worth_telling
-from s3_file_uploader.pipeline.rules import destination_of
+from s3_file_uploader.pipeline.rules import store_of
 from s3_file_uploader.pipeline.way import rule_of
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ class Wanted:
 
 
 class Leftovers:
-    """`transports` are the ways that are open anyway, by destination; `carries` tells what is being sent."""
+    """`transports` are the ways that are open anyway, by place; `carries` tells what is being sent."""
 
     def __init__(
         self,
@@ -70,7 +71,7 @@ class Leftovers:
         clock: Clock,
         random: Callable[[], float],
         open_transport: Callable[[Rule], Transport],
-        transports: Mapping[str, Transport] | None = None,
+        transports: Mapping[tuple[object, ...], Transport] | None = None,
         carries: Callable[[int], bool] = lambda _file: False,
     ) -> None:
         self._uploads = Uploads(ledger, clock.wall)
@@ -104,15 +105,15 @@ class Leftovers:
         return self._uploads.due(self._clock.now(), _MOST_AT_ONCE)
 
     async def abort(
-        self, wanted: Wanted, stop: Callable[[str, str], Awaitable[None]] | None = None
+        self, wanted: Wanted, stop: Callable[[tuple[str, str], str], Awaitable[None]] | None = None
     ) -> list[Aborted]:
-        """Abort what a person names, now; `stop` ends the delivery to a destination and key."""
+        """Abort what a person names, now; `stop` ends the delivery to a store and key."""
         async with self._one_at_a_time:
             begun = [one for one in await self._write(self._uploads.under_way) if wanted.takes(one)]
             for upload in begun if stop is not None else ():
                 rule = rule_of(upload.way)
                 if rule is not None and stop is not None:
-                    await stop(destination_of(rule), upload.key)
+                    await stop(store_of(rule), upload.key)
             await self._write(
                 self._uploads.give_up, [upload.file for upload in begun], "somebody asked for it"
             )
@@ -157,7 +158,7 @@ class Leftovers:
         rule = rule_of(way)
         if rule is None:
             raise UploaderError("its settings are of another version: where it lies is not known")
-        transport = self._transports.get(destination_of(rule))
+        transport = self._transports.get(place_of(rule))
         if transport is not None:
             yield transport
             return
@@ -182,7 +183,7 @@ class Leftovers:
 
     def _is_hopeless(self, upload: GivenUp) -> bool:
         rule = rule_of(upload.way)
-        leads_there = rule is not None and destination_of(rule) in self._transports
+        leads_there = rule is not None and place_of(rule) in self._transports
         return bool(self._transports) and upload.attempts >= _MOST_TRIES_ELSEWHERE and not leads_there
 
     def _tell(self, one: Aborted) -> None:

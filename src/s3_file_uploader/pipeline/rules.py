@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from s3_file_uploader.config import Rule, Settings
 
-__all__ = ["ActiveRule", "active_rules", "destination_of"]
+__all__ = ["ActiveRule", "active_rules", "destination_of", "store_of"]
 
 
 def destination_of(rule: Rule, among: Iterable[Rule] = ()) -> str:
@@ -27,6 +27,11 @@ def destination_of(rule: Rule, among: Iterable[Rule] = ()) -> str:
     others = [one for one in among if destination_of(one) == shown]
     alike = [one.name for one in others if _identity(one) == _identity(rule)]
     return shown if len(alike) == len(others) else f"{shown} ({', '.join(alike)})"
+
+
+def store_of(rule: Rule) -> tuple[str, str]:
+    """Where object names are one space, whoever sends there."""
+    return rule.bucket_name, rule.endpoint_url
 
 
 def _identity(rule: Rule) -> tuple[object, ...]:
@@ -53,8 +58,7 @@ class ActiveRule:
 
     @property
     def store(self) -> tuple[str, str]:
-        """Where object names are one space, whoever sends there."""
-        return self.setting.bucket_name, self.setting.endpoint_url
+        return store_of(self.setting)
 
     @property
     def selected_by(self) -> str:

@@ -14,7 +14,7 @@ import socket
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from s3_file_uploader.config.machine import files_in_flight
+from s3_file_uploader.config import files_in_flight, place_of
 from s3_file_uploader.ledger import Endings, Intent, Ledger, Queue, Sightings
 from s3_file_uploader.observe.log import log
 from s3_file_uploader.pipeline.clock import Clock
@@ -117,7 +117,7 @@ class Uploader:
             clock=self._clock,
             random=self._random,
             open_transport=self._open_transport,
-            transports=transports,
+            transports={place_of(rule.setting): transports[rule.destination] for rule in context.rules},
             carries=lambda file: any(gate.carries(file) for gate in context.gates.values()),
         )
         self._abort = partial(leftovers.abort, stop=feed.stop)

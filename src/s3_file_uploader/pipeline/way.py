@@ -31,4 +31,4 @@ def rule_of(way: str) -> Rule | None:
 
 def _value(said: Any) -> Any:
     """JSON knows no tuples."""
-    return tuple(said) if isinstance(said, list) else said
+    return tuple(map(_value, said)) if isinstance(said, list) else said

@@ -190,8 +190,11 @@ class Multipart:
             return None
         part_size = part_size_in(checkpoint, self._delivery.source.fingerprint)
         began_with = checkpoint.get("checksum", CRC64NVME.name)  # an upload keeps the algorithm it began with
-        if not part_size or began_with != self._checksum.name:
+        if not part_size:
             await self.forget()
+            return None
+        if began_with != self._checksum.name:
+            await self.forget("ChecksumAlgorithm is another now")
             return None
         self._part_size = part_size
         try:
@@ -214,14 +217,14 @@ class Multipart:
         await self._tell(least_bytes=0)  # in any case: the way there may be another than before
         return None
 
-    async def forget(self) -> None:
+    async def forget(self, reason: str = "the file has other content now") -> None:
         """Take back the upload of a checkpoint that is of no use, if it is ours and can be taken back."""
         checkpoint = self._delivery.checkpoint
         if not leads_here(checkpoint, self._delivery):
             return  # the pipeline's to see to
         upload_id = upload_id_in(checkpoint, self._delivery)
         if upload_id:
-            await self._give_back(upload_id, "the file has other content now, or is proven otherwise")
+            await self._give_back(upload_id, reason)
         else:
             await self._keeper.save(self._delivery, None)
 
