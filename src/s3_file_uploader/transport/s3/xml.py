@@ -37,8 +37,8 @@ _DEEPEST = 16
 _LONGEST_TEXT = 16 * 1024
 _LONGEST_MESSAGE = 300
 _LAST_PART_NUMBER = 10_000
-_CRC64NVME = "ChecksumCRC64NVME"
 _NAMESPACE = "http://s3.amazonaws.com/doc/2006-03-01/"
+_CRC64NVME = "ChecksumCRC64NVME"
 
 # Fields of an <Error> that are worth keeping and hold no credentials. Not here, on purpose:
 # AWSAccessKeyId, StringToSign, CanonicalRequest, SignatureProvided, Token-0.
