@@ -37,11 +37,11 @@ class RuleLanes:
     def open(self, rule: Rule) -> Lane:
         """ConfigurationError where the rule's settings cannot work."""
         if rule.checksum_algorithm == "off":
-            _log.warning(
-                "rule %s: ChecksumAlgorithm is off: only the size of objects is compared, so damage on the way"
-                " goes unnoticed before files are removed",
-                rule.name,
+            risk = (
+                f"rule {rule.name}: ChecksumAlgorithm is off: only the size of objects is compared, so damage on"
+                " the way goes unnoticed before files are removed"
             )
+            _log.warning(risk)
         place = place_of(rule)
         if place not in self._shared or self._shared[place].is_closed:
             self._shared[place] = self._open(rule)

@@ -157,27 +157,27 @@ class Lane:
     """
 
     def __init__(self, shared: S3Transport, attributes: Attributes) -> None:
-        self._shared = shared
+        self.shared = shared
         self._attributes = attributes
         self._is_open = True
         shared.lanes += 1
 
     def deliver(self, delivery: Delivery) -> asyncio.Future[Receipt]:
-        return self._shared.deliver(delivery, self._attributes)
+        return self.shared.deliver(delivery, self._attributes)
 
     def abandon(self, checkpoint: Checkpoint) -> asyncio.Future[None]:
-        return self._shared.abandon(checkpoint)
+        return self.shared.abandon(checkpoint)
 
     def route(self, reactor: Reactor, buffer: memoryview) -> Route:
-        return self._shared.route(reactor, buffer)
+        return self.shared.route(reactor, buffer)
 
     async def close(self) -> None:
         if not self._is_open:
             return
         self._is_open = False
-        self._shared.lanes -= 1
-        if not self._shared.lanes:
-            await self._shared.close()
+        self.shared.lanes -= 1
+        if not self.shared.lanes:
+            await self.shared.close()
 
 
 def open_s3_transport(
