@@ -382,7 +382,7 @@ def test_an_upload_that_began_with_another_checksum_begins_anew(tmp_path: Path) 
 
     def special(line: Line, request: Request, body: bytes) -> bool:
         del body
-        if request.query.get("partNumber") == "2" and "x-amz-checksum-crc32c" in request.headers:
+        if "partNumber" in request.query and "x-amz-checksum-crc32c" in request.headers:
             line.reset()
             return True
         return False
