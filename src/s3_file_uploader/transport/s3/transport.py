@@ -101,13 +101,14 @@ class S3Transport:
             engine = self._engines[device] = Engine(
                 f"s3-engine-{len(self._engines)}",
                 asyncio.get_running_loop(),
-                self._route,
+                self.route,
                 concurrency=self._concurrency,
                 monotonic=self._monotonic,
             )
         return engine
 
-    def _route(self, reactor: Reactor, buffer: memoryview) -> Route:
+    def route(self, reactor: Reactor, buffer: memoryview) -> Route:
+        """What leads from a reactor to the bucket: an engine's, or that of an inquiry."""
         pool = Pool(
             reactor,
             self._endpoint,
