@@ -1,8 +1,8 @@
-"""The store: credentials, whether the bucket answers, the clock; and a probe object where asked for.
+"""The store: credentials, whether the bucket answers, the clock; and a probe where asked for.
 
 The ordinary question is one cheap signed listing of nothing. Uploads do not need the right to list,
 so a plain 403 says "cannot tell", not "wrong". The probe is a real delivery by the real transport,
-of one small object that is removed again. No secret is ever put into a finding.
+then questions about what else the store supports. No secret is ever put into a finding.
 """
 
 from __future__ import annotations
