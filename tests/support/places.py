@@ -13,21 +13,27 @@ from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
 from awscrt.checksums import crc64nvme
+from botocore.exceptions import ClientError, HTTPClientError, IncompleteReadError, ResponseStreamingError
 
 from s3_file_uploader.transport.fake import FakeTransport, FakeUpload, Fault
 from s3_file_uploader.transport.s3 import Bandwidth, S3Transport
 from s3_file_uploader.transport.s3.credentials import CredentialSource
 from s3_file_uploader.transport.s3.endpoint import Endpoint
-from support.s3_transports import transport_to
+from support.looked_at import fresh_bucket
+from support.s3_transports import IMPATIENT
 from support.scripted_s3 import Line, ScriptedS3
-from support.seaweed import fresh_bucket
+from support.stores import STORES
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
-    from contextlib import AbstractAsyncContextManager
+    from contextlib import AbstractAsyncContextManager, AbstractContextManager
 
     from s3_file_uploader.transport.contract import Transport
-    from support.seaweed import SeaweedFS
+    from support.looked_at import LookedAt
+    from support.stores import KnownStore
+
+# Some servers break off an answer where the object is replaced in that moment.
+_READS = 20
 
 __all__ = ["PLACES", "FakePlace", "Place", "S3Place", "checksum_of"]
 
@@ -61,6 +67,15 @@ class Place(Protocol):
         """How many were begun and not ended, some of them of one key."""
         ...
 
+    def takes(self, key: str) -> bool:
+        """Whether an object can have this name there."""
+        ...
+
+    @property
+    def refuses_other_bytes(self) -> bool:
+        """Than those that were announced; else they may lie there until the file is sent again."""
+        ...
+
     def held_bytes(self) -> int:
         """What the far side itself takes of this process's memory."""
         ...
@@ -75,6 +90,7 @@ def checksum_of(content: bytes, algorithm: str) -> str:
 
 
 class FakePlace:
+    refuses_other_bytes = True
     _faults = {  # noqa: RUF012  (a constant)
         "missing": Fault.MISCONFIGURED,
         "denied": Fault.DENIED,
@@ -121,14 +137,22 @@ class FakePlace:
     def uploads(self) -> int:
         return len(self._uploads)
 
+    def takes(self, key: str) -> bool:
+        return bool(key)
+
     def held_bytes(self) -> int:
         return sum(self.objects().values()) + sum(self.unfinished().values())
 
 
 class S3Place:
-    def __init__(self, server: SeaweedFS, bucket: str) -> None:
+    def __init__(self, server: LookedAt, bucket: str, store: KnownStore) -> None:
         self._server = server
+        self._store = store
         self.bucket = bucket
+        self.refuses_other_bytes = store.checks_md5 or store.checksum != "md5"
+
+    def takes(self, key: str) -> bool:
+        return self._store.takes(key)
 
     @asynccontextmanager
     async def _open(
@@ -149,11 +173,15 @@ class S3Place:
     def open(self, bytes_per_second: float | None = None) -> AbstractAsyncContextManager[S3Transport]:
         return self._open(bandwidth=None if bytes_per_second is None else Bandwidth(bytes_per_second))
 
+    def open_as_stranger(self) -> AbstractAsyncContextManager[S3Transport]:
+        """With a secret that is not the server's."""
+        return self._open(secret="wrong")
+
     @asynccontextmanager
     async def open_faulty(self, fault: str) -> AsyncIterator[S3Transport]:
-        if fault in _SCRIPTS:
+        if fault in _SCRIPTS and (fault != "denied" or not self._store.checks_signatures):
             with ScriptedS3(_SCRIPTS[fault]) as store:
-                async with transport_to(store) as transport:
+                async with self._open(endpoint_url=store.url, deadlines=IMPATIENT) as transport:
                     yield transport
             return
         if fault == "unreachable":
@@ -170,10 +198,17 @@ class S3Place:
         return self._server.list_objects(self.bucket)
 
     def content(self, key: str) -> bytes | None:
-        try:
-            return self._server.read_object(self.bucket, key)
-        except self._server.client().exceptions.NoSuchKey:
-            return None
+        for _ in range(_READS):
+            try:
+                return self._server.read_object(self.bucket, key)
+            except self._server.client().exceptions.NoSuchKey:
+                return None
+            except ClientError as error:
+                if error.response["ResponseMetadata"]["HTTPStatusCode"] < 500:
+                    raise
+            except (HTTPClientError, ResponseStreamingError, IncompleteReadError):
+                pass
+        raise AssertionError(f"{key!r} cannot be read")
 
     def checksum(self, key: str) -> str:
         answer = self._server.client().head_object(Bucket=self.bucket, Key=key, ChecksumMode="ENABLED")
@@ -211,8 +246,15 @@ def _missing(line: Line) -> None:
         line.refuse(404, "NoSuchBucket")
 
 
+def _denied(line: Line) -> None:
+    while (request := line.request()) is not None:
+        line.body(request.size if "expect" not in request.headers else 0)
+        line.refuse(403, "AccessDenied")
+
+
 _SCRIPTS: dict[str, Callable[[Line], None]] = {
     "missing": _missing,
+    "denied": _denied,
     "silent": _silent,
     "unproven": _unproven,
 }
@@ -223,12 +265,19 @@ def _fake(_ask: Callable[[str], Any]) -> Iterator[FakePlace]:
     yield FakePlace()
 
 
-@contextmanager
-def _s3(ask: Callable[[str], Any]) -> Iterator[S3Place]:
-    server = ask("seaweed")
-    with fresh_bucket(server) as bucket:
-        yield S3Place(server, bucket)
+def _s3(store: KnownStore) -> Callable[[Callable[[str], Any]], AbstractContextManager[S3Place]]:
+    @contextmanager
+    def make(ask: Callable[[str], Any]) -> Iterator[S3Place]:
+        server = ask(store.fixture)
+        with fresh_bucket(server) as bucket:
+            yield S3Place(server, bucket, store)
+
+    return make
 
 
 # How each place is made, given what asks pytest for a fixture: the server starts only for who needs it.
-PLACES: dict[str, Any] = {"fake": _fake, "s3": _s3}
+# Those that prove nothing with what is sent here: test_stores.
+PLACES: dict[str, Any] = {
+    "fake": _fake,
+    **{name: _s3(store) for name, store in STORES.items() if store.checksum == "crc64nvme"},
+}

@@ -25,7 +25,9 @@ __all__ = ["add_arguments", "exit_code_of", "run"]
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_place_arguments(parser)
     parser.add_argument(
-        "--probe", action="store_true", help="also put one small object into the bucket, and remove it"
+        "--probe",
+        action="store_true",
+        help="also put small objects into the bucket to see what the store supports, and remove them",
     )
     parser.add_argument("--json", action="store_true", help="as JSON, a stable contract")
 
@@ -33,17 +35,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace, out: TextIO) -> int:
     settings = _settings(arguments)
     findings: list[Finding] = []
-    for finding in _examine(settings, probe=arguments.probe):
-        findings.append(finding)
-        if not arguments.json:
-            out.writelines(f"{line}\n" for line in _lines(finding))
-            out.flush()  # some answers take their time: show each when it is there
+    try:
+        for finding in _examine(settings, probe=arguments.probe):
+            findings.append(finding)
+            if not arguments.json:
+                out.writelines(f"{line}\n" for line in _lines(finding))
+                out.flush()  # some answers take their time: show each when it is there
+    except KeyboardInterrupt:
+        if arguments.json:  # what a probe could not remove is in there
+            _write(findings, ExitCode.INTERRUPTED, out)
+        raise
     code = exit_code_of(findings)
     if arguments.json:
-        write_json(
-            {"format": 1, "exit_code": int(code), "findings": [_as_json(one) for one in findings]}, out
-        )
+        _write(findings, code, out)
     return code
+
+
+def _write(findings: Iterable[Finding], code: ExitCode, out: TextIO) -> None:
+    write_json({"format": 1, "exit_code": int(code), "findings": [_as_json(one) for one in findings]}, out)
 
 
 def _settings(arguments: argparse.Namespace) -> Settings:
@@ -107,10 +116,11 @@ def _lines(finding: Finding) -> Iterator[str]:
         yield f"      Try: {finding.advice}"
 
 
-def _as_json(finding: Finding) -> dict[str, str | None]:
+def _as_json(finding: Finding) -> dict[str, object]:
     return {
         "level": finding.level.value,
         "area": finding.area,
         "text": finding.text,
         "try": finding.advice or None,
+        "settings": dict(finding.settings),
     }

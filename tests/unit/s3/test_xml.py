@@ -201,3 +201,10 @@ def test_the_body_that_completes_an_upload_names_every_part() -> None:
         b"<ChecksumCRC64NVME>rosUhgp5mIg=</ChecksumCRC64NVME></Part>"
         b"<Part><PartNumber>2</PartNumber><ETag>&lt;&amp;&gt;</ETag></Part></CompleteMultipartUpload>"
     )
+
+
+def test_answers_under_the_names_that_other_stores_give_them_are_read() -> None:
+    begun = b"<InitiateMultipartUpload><UploadId>u</UploadId></InitiateMultipartUpload>"
+
+    assert upload_id_of(begun) == "u"
+    assert parts_of(PARTS.replace(b"ListPartsResult", b"ListPartsResponse")) == parts_of(PARTS)

@@ -5,5 +5,9 @@
 | `finding` | one line of the answer |
 | `folders` | rights, evidence of writers, watches: what a rule's folders allow |
 | `machine` | ledger, disk, limits, versions |
-| `store` | credentials, bucket, clock, and a probe object where that was asked for |
+| `store` | credentials, bucket, clock, and a probe where that was asked for |
+| `probe` | asks a store what it supports, and takes away what it made |
+| `support` | what a store supports, and the settings that follow |
+| `checksums` | how a checksum is said and told |
+| `interruption` | Ctrl-C waits for the answer that is due |
 """

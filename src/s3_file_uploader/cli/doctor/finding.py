@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 __all__ = ["Finding", "Level", "fail", "ok", "warn"]
 
@@ -16,13 +20,17 @@ class Level(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """`area` is what was looked at; `advice` is empty where there is nothing to do."""
+    """`area` is what was looked at; `advice` is empty where there is nothing to do.
+
+    `settings` are those that would fit what was found, by their names in a configuration.
+    """
 
     level: Level
     area: str
     text: str
     advice: str = ""
     of_destination: bool = False
+    settings: Mapping[str, str] = field(default_factory=dict)
 
 
 def ok(area: str, text: str) -> Finding:

@@ -87,6 +87,7 @@ class Store:
         self._clock = clock
         self._deadlines = deadlines
         self._outage = Outage()
+        self.last_headers: Mapping[str, str] = {}  # of the last answer, whatever its status
         self.complete_seconds = deadlines.complete
         # Over plain HTTP anybody on the way can change the bytes; over TLS a hash buys nothing.
         self.signs_payload = always_signs_payload or (not endpoint.tls and not endpoint.is_loopback)
@@ -113,6 +114,7 @@ class Store:
                 method, key, query, headers or {}, body, payload_hash=payload_hash, credentials=asked
             )
             response = await self._exchanger.exchange(method, head, body, expects=expects, seconds=seconds)
+            self.last_headers = response.headers
             if 200 <= response.status < 300:  # noqa: PLR2004  (HTTP's own class of success)
                 self._outage.succeeded()
                 return response

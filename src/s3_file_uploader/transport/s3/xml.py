@@ -37,6 +37,11 @@ _DEEPEST = 16
 _LONGEST_TEXT = 16 * 1024
 _LONGEST_MESSAGE = 300
 _LAST_PART_NUMBER = 10_000
+# What rclone's server and moto's call an answer of S3.
+_ALSO_CALLED = {
+    "InitiateMultipartUploadResult": "InitiateMultipartUpload",
+    "ListPartsResult": "ListPartsResponse",
+}
 _NAMESPACE = "http://s3.amazonaws.com/doc/2006-03-01/"
 _CRC64NVME = "ChecksumCRC64NVME"
 
@@ -242,7 +247,7 @@ def _root(body: bytes, name: str) -> _Element:
     root = _parse(body)
     if root.name == "Error":
         _refuse(f"it is the error {root.text_of('Code')[:60]!r}")
-    if root.name != name:
+    if root.name not in (name, _ALSO_CALLED.get(name)):
         _refuse(f"it is a <{root.name[:40]}>, not a <{name}>")
     return root
 
