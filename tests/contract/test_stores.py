@@ -34,7 +34,7 @@ class Rented:
         self.known = known
         self.server = server
         self.bucket = bucket
-        self.place = S3Place(server, bucket, known)
+        self.place = S3Place(server, bucket, known, "crc64nvme")
 
     def deliver(self, path: str, key: str) -> DeliveryError | None:
         async def run() -> None:

@@ -8,6 +8,5 @@
 | `store` | credentials, bucket, clock, and a probe where that was asked for |
 | `probe` | asks a store what it supports, and takes away what it made |
 | `support` | what a store supports, and the settings that follow |
-| `checksums` | how a checksum is said and told |
 | `interruption` | Ctrl-C waits for the answer that is due |
 """

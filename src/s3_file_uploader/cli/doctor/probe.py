@@ -10,11 +10,18 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from s3_file_uploader.cli.doctor.checksums import CHECKSUMS
 from s3_file_uploader.cli.doctor.finding import Finding, ok, warn
 from s3_file_uploader.cli.doctor.support import Answer, Proof, Support
-from s3_file_uploader.errors import AccessDenied, DeliveryError, Refused, TransferFault, Unreachable
-from s3_file_uploader.transport.s3.faults import AlreadyExists, ContentRejected, ServerFault, UploadGone
+from s3_file_uploader.errors import (
+    AccessDenied,
+    AlreadyExists,
+    DeliveryError,
+    Refused,
+    TransferFault,
+    Unreachable,
+)
+from s3_file_uploader.transport.s3.checksums import CRC32C, CRC64NVME, MD5
+from s3_file_uploader.transport.s3.faults import ContentRejected, ServerFault, UploadGone
 from s3_file_uploader.transport.s3.sigv4 import UNSIGNED_PAYLOAD
 from s3_file_uploader.transport.s3.xml import (
     CompleteResult,
@@ -28,8 +35,8 @@ from s3_file_uploader.transport.s3.xml import (
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from s3_file_uploader.cli.doctor.checksums import Checksum
     from s3_file_uploader.cli.doctor.interruption import HeldInterruption
+    from s3_file_uploader.transport.s3.checksums import Checksum
     from s3_file_uploader.transport.s3.http1 import Response
     from s3_file_uploader.transport.s3.inquiry import Inquiry
 
@@ -37,6 +44,7 @@ __all__ = ["CONTENT", "Probe"]
 
 CONTENT = b"A probe of s3-file-uploader check; it may be removed.\n"
 _OTHER = b"Another text, which must not pass for the first one.\n"
+_CHECKSUMS = (CRC64NVME, CRC32C, MD5)  # in the order of preference
 _IF_ABSENT = {"if-none-match": "*"}
 _NOT_SUPPORTED = ("NotImplemented", "NotSupported", "501")
 
@@ -77,10 +85,11 @@ class Probe:
         """
         self.support = replace(self.support, keeps_existing=self._keeps_existing())
         self.support = replace(self.support, takes_unsigned=self._takes_unsigned())
-        for name, checksum in CHECKSUMS.items():
+        for checksum in _CHECKSUMS:
+            name = checksum.name
             whole = {**self.support.whole, name: self._in_one(checksum)}
             self.support = replace(self.support, whole=whole)
-            parts = {**self.support.parts, name: self._in_parts(name, checksum)}
+            parts = {**self.support.parts, name: self._in_parts(checksum)}
             self.support = replace(self.support, parts=parts)
             if until_proven and self.support.proves(name):
                 break
@@ -153,17 +162,17 @@ class Probe:
         answer = self._put(_OTHER, checksum.announced(value))
         return Proof.GIVEN if answer is None or checksum.echo(answer.headers) != value else Proof.WORTHLESS
 
-    def _in_parts(self, name: str, checksum: Checksum) -> Proof:
-        value = checksum.whole(CONTENT)
-        told = self._completed(name, checksum, value)
+    def _in_parts(self, checksum: Checksum) -> Proof:
+        value = _whole(checksum, CONTENT)
+        told = self._completed(checksum, value)
         if told is None:
             return Proof.REFUSED
         if told != value:
             return Proof.WRONG if told else Proof.MISSING
         if not checksum.closing(value):  # nothing is said of the whole that could be wrong
             return Proof.GIVEN
-        wrong = checksum.whole(_OTHER)
-        return Proof.WORTHLESS if self._completed(name, checksum, wrong) == wrong else Proof.GIVEN
+        wrong = _whole(checksum, _OTHER)
+        return Proof.WORTHLESS if self._completed(checksum, wrong) == wrong else Proof.GIVEN
 
     def _aborts(self) -> Answer:
         upload_id = self._begin({})
@@ -182,7 +191,7 @@ class Probe:
 
     # -- an upload in parts
 
-    def _completed(self, name: str, checksum: Checksum, value: str) -> str | None:
+    def _completed(self, checksum: Checksum, value: str) -> str | None:
         """What the store tells of an object made of one part that is said to have `value`; None: a refusal."""
         upload_id = self._begin(checksum.opening())
         if upload_id is None:
@@ -200,7 +209,7 @@ class Probe:
             return None
         if self.support.lists_parts is Answer.UNKNOWN:
             self.support = replace(self.support, lists_parts=self._lists_parts(upload_id))
-        part = Part(1, len(CONTENT), sent.headers.get("etag", ""), of_part if name == "crc64nvme" else "")
+        part = Part(1, len(CONTENT), sent.headers.get("etag", ""), of_part)
         self._objects[self._key] = None
         answer = self._attempt(
             "CompleteMultipartUpload",
@@ -208,15 +217,13 @@ class Probe:
             self._key,
             query=(("uploadId", upload_id),),
             headers=checksum.closing(value),
-            body=complete_body([part]),
+            body=complete_body([part], checksum.element),
         )
-        result = None if answer is None else complete_result_of(answer.body)
+        result = None if answer is None else complete_result_of(answer.body, checksum.element)
         if not isinstance(result, CompleteResult):
             return None
         self._uploads.pop(upload_id, None)
-        etag, crc64nvme, _ = result
-        told = {"crc64nvme": crc64nvme, "md5": etag.strip('"')}
-        return told.get(name) or self._by_head(checksum)
+        return checksum.of_completed(result.checksum, result.etag) or self._by_head(checksum)
 
     def _begin(self, headers: Mapping[str, str]) -> str | None:
         try:
@@ -320,3 +327,8 @@ class Probe:
 def _is_no(error: DeliveryError) -> bool:
     """To what was asked, not to who asks or whether anybody may."""
     return isinstance(error, Refused | ContentRejected | ServerFault) or error.code in _NOT_SUPPORTED
+
+
+def _whole(checksum: Checksum, content: bytes) -> str:
+    """The value of an object that was sent as this one part."""
+    return checksum.whole([(checksum.of(content), len(content))])
