@@ -251,6 +251,7 @@ def test_a_region_that_is_none_or_of_another_partition_is_not_gone_to(region: st
 
 DUAL, FIPS, FAST = Variant(dual_stack=True), Variant(fips=True), Variant(accelerate=True)
 POINT = "arn:aws:s3:eu-west-1:123456789012:accesspoint/cars"
+MANY = "arn:aws:s3::123456789012:accesspoint/m1.mrap"
 
 
 @pytest.mark.parametrize(
@@ -295,6 +296,14 @@ def test_an_access_point_is_reached_and_signed_in_the_region_of_its_arn(
     assert endpoint.target("a/b") == "/a/b"
 
 
+def test_a_multi_region_access_point_is_reached_at_its_one_address_and_signed_for_all_regions() -> None:
+    endpoint = Endpoint.of(MANY, "eu-west-1")
+    assert endpoint.address == ("m1.mrap.accesspoint.s3-global.amazonaws.com", 443)
+    assert endpoint.region == "*"
+    assert endpoint.target("a/b") == "/a/b"
+    assert endpoint.in_region("eu-west-1") is None
+
+
 @pytest.mark.parametrize(
     ("bucket", "url", "path_style", "variant", "reason"),
     [
@@ -307,7 +316,10 @@ def test_an_access_point_is_reached_and_signed_in_the_region_of_its_arn(
         (POINT, "https://s3.example.com", "auto", Variant(), "address of its own"),
         (POINT, "", True, Variant(), "address of its own"),
         (POINT, "", "auto", FAST, "address of its own"),
-        ("arn:aws:s3::123456789012:accesspoint/m1.mrap", "", "auto", Variant(), "SigV4A"),
+        ("arn:aws:s3:eu-west-1:123456789012:accesspoint/m1.mrap", "", "auto", Variant(), "names a region"),
+        ("arn:aws:s3::123456789012:accesspoint/cars", "", "auto", Variant(), "names a region"),
+        (MANY, "", "auto", FIPS, "one address only"),
+        (MANY, "https://s3.example.com", "auto", Variant(), "address of its own"),
         (
             "arn:aws:s3-outposts:eu-west-1:123456789012:outpost/op-1/bucket/b",
             "",

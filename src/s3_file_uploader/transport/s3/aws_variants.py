@@ -15,7 +15,11 @@ __all__ = ["ORDINARY", "AccessPoint", "Variant"]
 _POINT = re.compile(
     r"arn:aws[a-z-]*:s3:([a-z0-9-]*):([0-9]{12}):accesspoint[:/]([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])"
 )
-_ALIAS_ADVICE = "Give the name of a bucket, its alias, or arn:aws:s3:REGION:ACCOUNT:accesspoint/NAME."
+_MULTI_REGION = ".mrap"
+_ALIAS_ADVICE = (
+    "Give the name of a bucket, its alias, or arn:aws:s3:REGION:ACCOUNT:accesspoint/NAME;"
+    " arn:aws:s3::ACCOUNT:accesspoint/ALIAS.mrap for one of many regions."
+)
 
 
 class Variant(NamedTuple):
@@ -53,7 +57,7 @@ ORDINARY = Variant()
 
 
 class AccessPoint(NamedTuple):
-    """An access point of one region, from its ARN."""
+    """An access point, from its ARN. `region` is empty for one of many regions."""
 
     region: str
     account: str
@@ -71,13 +75,12 @@ class AccessPoint(NamedTuple):
                 f"BucketName {arn!r} is not the ARN of an access point", advice=_ALIAS_ADVICE
             )
         region, account, name = found.groups()
-        if not region:
+        if bool(region) == name.endswith(_MULTI_REGION):
             raise ConfigurationError(
-                f"BucketName {arn!r} is a multi-region access point, whose requests need a signature"
-                " of another kind (SigV4A), which is not there",
-                advice="Give the bucket of the nearest region, or an access point of one region.",
+                f"BucketName {arn!r} names a region, or is a multi-region access point: one of both",
+                advice=_ALIAS_ADVICE,
             )
-        if "." in name:
+        if "." in name.removesuffix(_MULTI_REGION):
             raise ConfigurationError(f"BucketName {arn!r} names no access point: a name holds no dot")
         return cls(region, account, name)
 

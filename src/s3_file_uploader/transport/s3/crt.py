@@ -1,4 +1,4 @@
-"""The one place that imports awscrt: checksums, and AWS's standard chain of credentials.
+"""The one place that imports awscrt: checksums, SigV4A, and AWS's standard chain of credentials.
 
 It adds nothing to either; when to ask for credentials again is decided in `credentials`. Each fetch
 builds its own event loop and lets it go: between fetches awscrt costs no thread, and a chain kept
@@ -10,14 +10,23 @@ from __future__ import annotations
 import base64
 import time
 from concurrent.futures import TimeoutError as FutureTimeout
+from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, Protocol
 
-from awscrt.auth import AwsCredentialsProvider
+from awscrt.auth import (
+    AwsCredentialsProvider,
+    AwsSignatureType,
+    AwsSignedBodyHeaderType,
+    AwsSigningAlgorithm,
+    AwsSigningConfig,
+    aws_sign_request,
+)
 from awscrt.checksums import combine_crc32c as _combine_crc32c
 from awscrt.checksums import combine_crc64nvme as _combine_crc64nvme
 from awscrt.checksums import crc32c as _crc32c
 from awscrt.checksums import crc64nvme as _crc64nvme
 from awscrt.exceptions import AwsCrtError
+from awscrt.http import HttpHeaders, HttpRequest
 from awscrt.io import (
     ClientBootstrap,
     DefaultHostResolver,
@@ -25,7 +34,7 @@ from awscrt.io import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 __all__ = [
     "ChainError",
@@ -35,7 +44,11 @@ __all__ = [
     "crc64nvme",
     "encode_crc64",
     "fetch_credentials",
+    "sign_for_regions",
 ]
+
+
+_SIGNING_SECONDS = 10.0
 
 
 class _Checksum(Protocol):
@@ -111,3 +124,35 @@ def _makers(profile: str, bootstrap: Any) -> list[Callable[[], Any]]:
         new.new_process,
         lambda: new.new_default_chain(bootstrap),
     ]
+
+
+def sign_for_regions(
+    regions: str,
+    method: str,
+    target: str,
+    headers: Mapping[str, str],
+    *,
+    secret: tuple[str, str, str | None],
+    payload_hash: str,
+    now: int,
+) -> dict[str, str]:
+    """All headers of a request, with lower-case names, signed by SigV4A; all that are given are signed.
+
+    `target` is percent-encoded, `secret` are access key id, secret key and token, `now` is in epoch seconds.
+    """
+    config = AwsSigningConfig(
+        algorithm=AwsSigningAlgorithm.V4_ASYMMETRIC,
+        signature_type=AwsSignatureType.HTTP_REQUEST_HEADERS,
+        credentials_provider=AwsCredentialsProvider.new_static(*secret),
+        region=regions,
+        service="s3",
+        date=datetime.fromtimestamp(now, timezone.utc),
+        use_double_uri_encode=False,
+        should_normalize_uri_path=False,
+        signed_body_value=payload_hash,
+        signed_body_header_type=AwsSignedBodyHeaderType.X_AMZ_CONTENT_SHA_256,
+    )
+    request = HttpRequest(method, target, HttpHeaders(list(headers.items())))
+    # With credentials at hand it is done when the call returns.
+    signed = aws_sign_request(request, config).result(_SIGNING_SECONDS)
+    return {name.lower(): value for name, value in signed.headers}

@@ -14,7 +14,7 @@ from urllib.parse import SplitResult, quote, urlsplit
 
 from s3_file_uploader.errors import ConfigurationError
 from s3_file_uploader.transport.s3.aws_variants import ORDINARY, AccessPoint, Variant
-from s3_file_uploader.transport.s3.sigv4 import encode_key
+from s3_file_uploader.transport.s3.sigv4 import ALL_REGIONS, encode_key
 
 __all__ = ["Endpoint"]
 
@@ -113,12 +113,19 @@ class Endpoint:
     @classmethod
     def _of_access_point(cls, arn: str, ca_bundle: str, variant: Variant) -> Endpoint:
         point = AccessPoint.of(arn)
+        if not point.region and (variant.fips or variant.dual_stack):
+            raise ConfigurationError(
+                f"BucketName {arn!r} is a multi-region access point, which has one address only",
+                advice="Leave out UseFips and UseDualStack.",
+            )
         service = "s3-accesspoint" + ("-fips" if variant.fips else "")
         middle = ".dualstack" if variant.dual_stack else ""
         host = f"{point.name}-{point.account}.{service}{middle}.{point.region}.{_suffix(point.region)}"
+        if not point.region:
+            host = f"{point.name}.accesspoint.s3-global.{_COMMERCIAL_SUFFIX}"
         return cls(
             bucket=arn,
-            region=point.region,
+            region=point.region or ALL_REGIONS,
             scheme="https",
             host=host,
             port=443,

@@ -21,15 +21,24 @@ if TYPE_CHECKING:
 
     from s3_file_uploader.transport.s3.credentials import Credentials
 
-__all__ = ["EMPTY_SHA256", "UNSIGNED_PAYLOAD", "Signer", "canonical_query", "encode_key"]
+__all__ = [
+    "ALL_REGIONS",
+    "EMPTY_SHA256",
+    "UNSIGNED_HEADERS",
+    "UNSIGNED_PAYLOAD",
+    "Signer",
+    "canonical_query",
+    "encode_key",
+]
 
 UNSIGNED_PAYLOAD = "UNSIGNED-PAYLOAD"
 EMPTY_SHA256 = hashlib.sha256(b"").hexdigest()
 
 _TOKEN = "x-amz-security-token"  # noqa: S105 - the name of a header
 _ALGORITHM = "AWS4-HMAC-SHA256"
+ALL_REGIONS = "*"  # what is signed for all of them is signed by `sigv4a`
 # Hop-by-hop, or rewritten by proxies and gateways on the way: a signature over them breaks there.
-_UNSIGNED = frozenset(
+UNSIGNED_HEADERS = frozenset(
     {
         "accept-encoding",
         "authorization",
@@ -103,7 +112,7 @@ class Signer:
         if credentials.session_token:
             sent[_TOKEN] = credentials.session_token
 
-        names = sorted(sent.keys() - _UNSIGNED)
+        names = sorted(sent.keys() - UNSIGNED_HEADERS)
         lines = self._canonical_lines(names, sent)
         signed_names = ";".join(names)
         request = f"{method}\n{path}\n{query}\n{lines}\n\n{signed_names}\n{payload_hash}"

@@ -23,7 +23,7 @@ from s3_file_uploader.transport.s3.engine import Engine, Route
 from s3_file_uploader.transport.s3.exchange import Exchanger
 from s3_file_uploader.transport.s3.proxy import Proxies
 from s3_file_uploader.transport.s3.resolver import Resolver
-from s3_file_uploader.transport.s3.sigv4 import Signer
+from s3_file_uploader.transport.s3.sigv4a import signer_for
 from s3_file_uploader.transport.s3.store import Store, StoreClock
 from s3_file_uploader.transport.s3.tls import tls_context
 
@@ -74,7 +74,7 @@ class S3Transport:
         self._headers = headers
         self._always_signs_payload = always_signs_payload
         self._context = tls_context(endpoint.ca_bundle) if endpoint.tls else None
-        self._signer = Signer(endpoint.region)
+        self._signer = signer_for(endpoint.region)
         self._resolver = resolver or Resolver(monotonic=monotonic)
         self._proxies = proxies or Proxies({})
         self._proxies.to(endpoint)  # one that cannot be used is refused now, not in an engine
