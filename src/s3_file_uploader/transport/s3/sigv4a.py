@@ -1,6 +1,6 @@
 """SigV4A: signatures that hold in every region, which multi-region access points ask for.
 
-They are elliptic-curve signatures, so awscrt makes them, for some tenths of a millisecond each. All
+They are elliptic-curve signatures, so awscrt makes them, for a tenth of a millisecond each. All
 else is as for `sigv4`, whose place this signer takes.
 """
 
