@@ -16,8 +16,9 @@ import pytest
 
 from s3_file_uploader.errors import AccessDenied, DeliveryError, TransferFault, Unreachable
 from s3_file_uploader.transport.s3 import checkpoint, engine, exchange, streams
+from s3_file_uploader.transport.s3.connection import Deadlines
 from support.deliveries import Courier
-from support.s3_transports import IMPATIENT, transport_to
+from support.s3_transports import transport_to
 from support.scripted_s3 import Line, Request, ScriptedS3, serve
 
 if TYPE_CHECKING:
@@ -98,11 +99,15 @@ def new_file(folder: Path, parts: float) -> str:
     return str(path)
 
 
+# Long enough that a test machine under load is never taken for a line that dropped.
+_BEARING = Deadlines(resolve=5, connect=5, tls=5, progress=3, complete=3, proceed=1, credentials=5)
+
+
 async def send(
     store: ScriptedS3, path: str, saved: Checkpoint | None = None, courier: Courier | None = None, **more: Any
 ) -> Receipt:
     courier = courier or Courier("bucket")
-    async with transport_to(store, deadlines=IMPATIENT, **more) as transport:
+    async with transport_to(store, deadlines=_BEARING, **more) as transport:
         return await transport.deliver(courier.delivery(path, "file", checkpoint=saved))
 
 
