@@ -50,6 +50,7 @@ EVENTS: Final[dict[str, str]] = {
     "trimmed": "the oldest of an archive, to keep it within its limits",
     "vanished": "somebody else took the file away",
     "retry": "a delivery failed and is tried again",
+    "renamed": "another object has the file's object name; it takes the next (OnExisting)",
     "parked": "refused, or out of attempts: kept until a person releases it",
     "released": "a person asked for another try",
     "removal_failed": "delivered, and cannot be removed",

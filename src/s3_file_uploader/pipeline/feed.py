@@ -256,6 +256,8 @@ class Feed:
             log.error(
                 "parked", rule=rule.name, path=one.entry.path, reason=str(one.error), advice=one.error.advice
             )
+        elif one.new_key is not None:
+            log.info("renamed", rule=rule.name, path=one.entry.path, key=one.new_key, reason=str(one.error))
         elif one.verdict in (Verdict.RETRY, Verdict.SUSPECT) and one.retry_at is not None:
             self._context.progress.failures += 1
             # While the destination is paused the pause has been told, and this file was its probe.

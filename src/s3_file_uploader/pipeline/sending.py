@@ -46,6 +46,7 @@ class Ended(NamedTuple):
     error: DeliveryError
     state: State | None = None  # None: the file changed meanwhile and the answer was void
     retry_at: float | None = None
+    new_key: str | None = None  # another object has its name: this one was written down instead
 
 
 class Sending:
@@ -173,7 +174,7 @@ class Sending:
             except KeyProblem as problem:
                 return self._postpone(one._replace(error=problem), Event.REFUSED, None)
             self._endings.rename(entry, key)
-            return self._postpone(one, Event.FAILED, now)
+            return self._postpone(one._replace(new_key=key), Event.FAILED, now)
         return self._postpone(one, Event.REFUSED, None, entry.attempts + 1)
 
     def _postpone(self, one: Ended, event: Event, due_at: float | None, attempts: int | None = None) -> Ended:

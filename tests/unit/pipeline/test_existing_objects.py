@@ -108,14 +108,16 @@ def test_skip_takes_the_object_that_is_this_very_content_for_its_own(path: Path,
     assert not path.exists()
 
 
-def test_rename_sends_the_file_under_a_name_that_the_ledger_has_before(path: Path, tmp_path: Path) -> None:
+def test_rename_sends_the_file_under_a_name_that_the_ledger_has_before(
+    path: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     seen: dict[str, str] = {}
 
     def before(line: Line, asked: str) -> None:
         del line
         seen[asked] = key_in_the_ledger(tmp_path)
 
-    with ScriptedS3(conditional(before)) as store:
+    with caplog.at_level("INFO", "s3_file_uploader"), ScriptedS3(conditional(before)) as store:
         store.objects["/bucket/a.csv"] = b"theirs"
         store.objects[f"/bucket/{STAMPED}.csv"] = b"theirs too"
         assert drain(store, tmp_path, "rename").delivered == 1
@@ -123,6 +125,8 @@ def test_rename_sends_the_file_under_a_name_that_the_ledger_has_before(path: Pat
     assert set(store.objects.values()) == {b"theirs", b"theirs too"}
     assert {asked: f"/bucket/{key}" for asked, key in seen.items()} == {asked: asked for asked in seen}
     assert len(seen) == 3
+    told = [record.msg for record in caplog.records]
+    assert (told.count("renamed"), told.count("retry")) == (2, 0)
     assert not path.exists()
 
 
