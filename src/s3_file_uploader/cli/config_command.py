@@ -70,10 +70,9 @@ def _proxies(settings: Settings, environment: Mapping[str, str]) -> dict[str, tu
     """For each rule that goes through a proxy: its name without the password, and what there is to say."""
     if not any(name.lower().endswith("_proxy") for name in environment):
         return {}
-    # Only here: they bring the whole engine with them.
-    from s3_file_uploader.transport.s3.endpoint import Endpoint  # noqa: PLC0415
-    from s3_file_uploader.transport.s3.proxy import Proxies  # noqa: PLC0415
-    from s3_file_uploader.transport.s3.rule_lanes import variant_of  # noqa: PLC0415
+    from s3_file_uploader.transport.s3.endpoint import Endpoint  # noqa: PLC0415  # the whole engine
+    from s3_file_uploader.transport.s3.proxy import Proxies  # noqa: PLC0415  # as above
+    from s3_file_uploader.transport.s3.rule_lanes import variant_of  # noqa: PLC0415  # as above
 
     found: dict[str, tuple[str, str]] = {}
     for rule in settings.rules:

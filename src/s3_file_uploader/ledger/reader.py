@@ -219,10 +219,6 @@ class Reader:
         with translated(self.folder):
             return given_up_in(self._connection)
 
-    def hidden_files(self) -> int:
-        """How many removals are under way or were cut short; put right by the daemon's next start."""
-        return int(self._rows("SELECT count(*) FROM intent")[0][0])
-
     def is_sound(self) -> bool:
         """SQLite's own check of the whole file; reads all of it."""
         return bool(self._rows("PRAGMA quick_check(1)")[0][0] == "ok")

@@ -102,10 +102,6 @@ class Gate:
     def begin(self, file: int, now: float) -> None:
         self._in_flight[file] = now
 
-    def withdraw(self, file: int) -> None:
-        """A delivery ended without saying anything of the destination."""
-        self._in_flight.pop(file, None)
-
     def succeed(self, file: int, now: float) -> list[int]:
         """A receipt came. Returns the suspects that it convicts."""
         began = self._in_flight.pop(file, now)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from s3_file_uploader.errors import RemovalFailed
-from s3_file_uploader.ledger import Endings, Intent, Ledger, Queue
+from s3_file_uploader.ledger import Endings, Intent, Ledger
 from s3_file_uploader.observe.log import log
 from s3_file_uploader.pipeline.aside import put_aside
 from s3_file_uploader.pipeline.targets import intent_of
@@ -40,16 +40,11 @@ class Recovery:
         self._tag = ledger.tag
         self._writes = writes
         self._endings = Endings(ledger, clock.wall)
-        self._queue = Queue(ledger)
         self._edge = edge
         self._disposal = disposal
         self._clock = clock
         self._orphans: dict[tuple[bytes, bytes], float] = {}
         self.unfinished: set[int] = set()  # intents to be concluded later
-
-    def interrupt(self) -> None:
-        """What a dead process was sending is ready again."""
-        self._writes.write(self._queue.interrupt_all).result()
 
     def conclude_intents(self, select: Callable[[Intent], bool] = lambda _intent: True) -> list[Disposed]:
         """Finish or undo the removals that were under way; those that must stay hidden are for a later call."""

@@ -200,11 +200,6 @@ class Sending:
         )
         return max(wait, error.retry_after_seconds)
 
-    def convict(self, numbers: Sequence[int], entries: Sequence[Entry], reason: str) -> int:
-        """Suspects whose destination served another file: it is they who are refused."""
-        wanted = set(numbers)
-        return self._endings.park([entry for entry in entries if entry.id in wanted], reason)
-
 
 _AFTER = {
     Event.UNSETTLED: State.SETTLING,
