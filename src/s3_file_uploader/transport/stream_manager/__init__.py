@@ -1,0 +1,1 @@
+"""The transport through Greengrass Stream Manager."""

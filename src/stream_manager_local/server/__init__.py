@@ -1,0 +1,1 @@
+"""Connections and the answers that clients get."""

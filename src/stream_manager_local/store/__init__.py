@@ -1,0 +1,1 @@
+"""Streams on the disk or in memory: segments, limits, recovery."""
