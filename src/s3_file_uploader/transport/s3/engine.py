@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from s3_file_uploader.errors import DeliveryError, Interrupted, Refused
 from s3_file_uploader.transport.s3.checkpoint import PUT_LIMIT_BYTES
-from s3_file_uploader.transport.s3.exchange import BUFFER_BYTES
+from s3_file_uploader.transport.s3.exchange import new_buffer
 from s3_file_uploader.transport.s3.multipart import Multipart
 from s3_file_uploader.transport.s3.pace import Pace
 from s3_file_uploader.transport.s3.reactor import Reactor
@@ -103,7 +103,7 @@ class Engine:
     ) -> None:
         self._loop = loop
         self._reactor = Reactor(self._receive, self._rest, monotonic=monotonic)
-        self._buffer = memoryview(bytearray(BUFFER_BYTES))
+        self._buffer = new_buffer()
         self._route = route(self._reactor, self._buffer)
         self._slots: Slots[_Job] = Slots(concurrency)
         self._pace = Pace(time.process_time)

@@ -9,6 +9,7 @@ so memory does not grow with files, sizes or connections.
 from __future__ import annotations
 
 import errno
+import mmap
 import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from s3_file_uploader.transport.s3.endpoint import Endpoint
     from s3_file_uploader.transport.s3.reactor import Reactor
 
-__all__ = ["BUFFER_BYTES", "Exchanger", "FileSlice", "read_into"]
+__all__ = ["BUFFER_BYTES", "Exchanger", "FileSlice", "new_buffer", "read_into"]
 
 BUFFER_BYTES = 256 * 1024
 SMALLEST_STEP_BYTES = 32 * 1024  # two TLS records
@@ -323,6 +324,15 @@ class Exchanger:
 
 def _size_of(body: bytes | FileSlice) -> int:
     return len(body) if isinstance(body, bytes) else body.size
+
+
+def new_buffer() -> memoryview:
+    """BUFFER_BYTES for what is read.
+
+    They begin with a page, since the kernel copies a file to an address that is no multiple of 32 at a
+    quarter of its speed (measured on an AMD EPYC); a bytearray begins anywhere.
+    """
+    return memoryview(mmap.mmap(-1, BUFFER_BYTES, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS))
 
 
 def read_into(buffer: memoryview, file: OpenFile, offset: int, size: int) -> memoryview:
