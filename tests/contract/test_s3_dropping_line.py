@@ -245,21 +245,26 @@ class Narrow(Counting):
         last.reset()
 
 
+def send_in_several_tries(store: ScriptedS3, narrow: Narrow, path: str) -> None:
+    """As the pipeline does it, each try going on from what the last one saved."""
+    saved: Checkpoint | None = None
+    for _ in range(20):
+        courier = Courier("bucket")
+        try:
+            asyncio.run(send(store, path, saved, courier))
+        except DeliveryError:
+            saved = courier.saved[-1] if courier.saved else saved
+            narrow.hang_up()
+        else:
+            return
+
+
 def test_a_line_that_drops_before_several_parts_at_once_could_finish_gets_one_through_at_a_time(
     tmp_path: Path,
 ) -> None:
     path, narrow = new_file(tmp_path, 10), Narrow(int(1.5 * PART))  # four at once never finish any
     with ScriptedS3(narrow) as store:
-        saved: Checkpoint | None = None
-        for _ in range(20):  # the pipeline's tries
-            courier = Courier("bucket")
-            try:
-                asyncio.run(send(store, path, saved, courier))
-            except DeliveryError:
-                saved = courier.saved[-1] if courier.saved else saved
-                narrow.hang_up()
-            else:
-                break
+        send_in_several_tries(store, narrow, path)
         assert store.objects["/bucket/file"] == read(path)
     assert narrow.drops >= 6
     assert narrow.finished == Counter(range(1, 11))
@@ -272,16 +277,7 @@ def test_a_line_that_drops_before_any_part_could_finish_is_tried_with_smaller_on
     monkeypatch.setattr(checkpoint, "LEAST_PART_BYTES", PART // 4)
     path, narrow = new_file(tmp_path, 3), Narrow(PART // 2)
     with ScriptedS3(narrow) as store:
-        saved: Checkpoint | None = None
-        for _ in range(20):  # the pipeline's tries
-            courier = Courier("bucket")
-            try:
-                asyncio.run(send(store, path, saved, courier))
-            except DeliveryError:
-                saved = courier.saved[-1] if courier.saved else saved
-                narrow.hang_up()
-            else:
-                break
+        send_in_several_tries(store, narrow, path)
         assert store.objects["/bucket/file"] == read(path)
     assert narrow.finished == Counter(range(1, 13))
     assert operations(store, "create") == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from typing import TYPE_CHECKING, Any
 
 from s3_file_uploader.config import Rule, Settings
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
     from s3_file_uploader.transport.fake import FakeTransport
 
-__all__ = ["drain", "rule", "running", "settings"]
+__all__ = ["drain", "rule", "running", "settings", "until", "write"]
 
 
 def rule(folder: Path, **more: Any) -> Rule:
@@ -31,6 +32,15 @@ def rule(folder: Path, **more: Any) -> Rule:
         "retry_backoff_max_seconds": 0.2,
     }
     return Rule(**{**values, **more})
+
+
+def write(folder: Path, name: str, content: bytes = b"x", mtime: float | None = None) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / name
+    path.write_bytes(content)
+    if mtime is not None:
+        os.utime(path, (mtime, mtime))
+    return path
 
 
 def settings(state: Path, *rules: Rule, **more: Any) -> Settings:

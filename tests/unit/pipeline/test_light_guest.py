@@ -8,8 +8,6 @@ import os
 import threading
 from typing import TYPE_CHECKING, Any
 
-import pytest
-
 from s3_file_uploader.errors import Interrupted
 from s3_file_uploader.source.edge import Edge
 from s3_file_uploader.transport.fake import FakeTransport, Fault
@@ -17,6 +15,8 @@ from support.pipelines import rule, running, settings, until
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    import pytest
 
     from s3_file_uploader.pipeline import Uploader
 
@@ -35,17 +35,6 @@ class _Counting(Edge):
     def entries(self, folder_fd: int) -> Any:
         self.readings += threading.current_thread().name.startswith("look-")
         return super().entries(folder_fd)
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    (tmp_path / "data").mkdir()
-    return tmp_path / "data"
-
-
-@pytest.fixture
-def state(tmp_path: Path) -> Path:
-    return tmp_path / "state"
 
 
 def test_what_happens_to_one_file_has_nobody_elses_done_marker_looked_at(folder: Path, state: Path) -> None:

@@ -36,12 +36,6 @@ def _renumber(made: Settings, content: bytes) -> None:
     ledger.close()
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    (tmp_path / "data").mkdir()
-    return tmp_path / "data"
-
-
 def test_a_delivered_file_that_was_not_removed_yet_is_removed_and_not_sent_again(
     folder: Path, tmp_path: Path
 ) -> None:

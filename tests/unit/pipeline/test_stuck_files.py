@@ -15,33 +15,13 @@ from s3_file_uploader.ledger.reader import Reader
 from s3_file_uploader.pipeline import Clock, upkeep
 from s3_file_uploader.source.edge import Edge
 from s3_file_uploader.transport.fake import FakeTransport, Fault
-from support.pipelines import drain, rule, running, settings, until
+from support.pipelines import drain, rule, running, settings, until, write
 from support.virtual_time import run_in_virtual_time
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from s3_file_uploader.pipeline import Summary, Uploader
-
-
-def write(folder: Path, name: str, content: bytes = b"x", mtime: float | None = None) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / name
-    path.write_bytes(content)
-    if mtime is not None:
-        os.utime(path, (mtime, mtime))
-    return path
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    (tmp_path / "data").mkdir()
-    return tmp_path / "data"
-
-
-@pytest.fixture
-def state(tmp_path: Path) -> Path:
-    return tmp_path / "state"
 
 
 def test_a_drain_does_not_wait_for_a_file_that_is_dated_in_the_future(folder: Path, state: Path) -> None:

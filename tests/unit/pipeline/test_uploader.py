@@ -6,36 +6,16 @@ import asyncio
 import os
 from typing import TYPE_CHECKING
 
-import pytest
-
 from s3_file_uploader.errors import Misconfigured, Unreachable
 from s3_file_uploader.transport.fake import FakeTransport, Fault
-from support.pipelines import drain, rule, running, settings, until
+from support.pipelines import drain, rule, running, settings, until, write
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import pytest
+
     from s3_file_uploader.pipeline import Uploader
-
-
-def write(folder: Path, name: str, content: bytes = b"x", mtime: float | None = None) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / name
-    path.write_bytes(content)
-    if mtime is not None:
-        os.utime(path, (mtime, mtime))
-    return path
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    (tmp_path / "data").mkdir()
-    return tmp_path / "data"
-
-
-@pytest.fixture
-def state(tmp_path: Path) -> Path:
-    return tmp_path / "state"
 
 
 def test_a_drain_sends_all_but_the_newest_and_removes_what_it_sent(folder: Path, state: Path) -> None:

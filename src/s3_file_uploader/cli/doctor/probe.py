@@ -8,7 +8,7 @@ the request that makes it leaves, so that a broken line, a refusal or Ctrl-C lea
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict
 
 from s3_file_uploader.cli.doctor.finding import Finding, ok, warn
 from s3_file_uploader.cli.doctor.support import Answer, Proof, Support
@@ -35,6 +35,8 @@ from s3_file_uploader.transport.s3.xml import (
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
+    from typing_extensions import Unpack
+
     from s3_file_uploader.cli.doctor.interruption import HeldInterruption
     from s3_file_uploader.transport.s3.checksums import Checksum
     from s3_file_uploader.transport.s3.http1 import Response
@@ -47,6 +49,15 @@ _OTHER = b"Another text, which must not pass for the first one.\n"
 _CHECKSUMS = (CRC64NVME, CRC32C, MD5)  # in the order of preference
 _IF_ABSENT = {"if-none-match": "*"}
 _NOT_SUPPORTED = ("NotImplemented", "NotSupported", "501")
+
+
+class _More(TypedDict, total=False):
+    """Of a request, beside what is asked of which key."""
+
+    query: tuple[tuple[str, str], ...]
+    headers: Mapping[str, str] | None
+    body: bytes
+    payload_hash: str
 
 
 class Probe:
@@ -274,42 +285,18 @@ class Probe:
         ask, fields = self._ask if must_answer else self._attempt, {**self._headers, **(headers or {})}
         return ask("PutObject", "PUT", self._key, headers=fields, body=body, payload_hash=payload_hash)
 
-    def _attempt(
-        self,
-        operation: str,
-        method: str,
-        key: str,
-        *,
-        query: tuple[tuple[str, str], ...] = (),
-        headers: Mapping[str, str] | None = None,
-        body: bytes = b"",
-        payload_hash: str = "",
-    ) -> Response | None:
+    def _attempt(self, operation: str, method: str, key: str, **more: Unpack[_More]) -> Response | None:
         """None where the store says no to this very request."""
         try:
-            return self._ask(
-                operation, method, key, query=query, headers=headers, body=body, payload_hash=payload_hash
-            )
+            return self._ask(operation, method, key, **more)
         except DeliveryError as error:
             if _is_no(error):
                 return None
             raise
 
-    def _ask(
-        self,
-        operation: str,
-        method: str,
-        key: str,
-        *,
-        query: tuple[tuple[str, str], ...] = (),
-        headers: Mapping[str, str] | None = None,
-        body: bytes = b"",
-        payload_hash: str = "",
-    ) -> Response:
+    def _ask(self, operation: str, method: str, key: str, **more: Unpack[_More]) -> Response:
         self._held.check()
-        return self._inquiry.ask(
-            operation, method, key, query=query, headers=headers, body=body, payload_hash=payload_hash
-        )
+        return self._inquiry.ask(operation, method, key, **more)
 
     def _undo(
         self, operation: str, key: str, query: tuple[tuple[str, str], ...] = ()
