@@ -355,6 +355,36 @@ def test_a_line_on_which_nothing_ever_finishes_ends_the_delivery_and_keeps_the_u
     assert (courier.saved[-1]["parts_arrived"], courier.saved[-1]["bytes_arrived"]) == (2, 2 * PART)
 
 
+def test_a_store_that_stays_silent_ends_the_delivery_by_time_before_it_has_broken_as_often(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(streams, "LONGEST_BROKEN_SECONDS", 0.6)
+    tries: Counter[int] = Counter()
+
+    def script(line: Line) -> None:
+        while (request := line.request()) is not None:
+            number = int(request.query.get("partNumber", "0"))
+            tries[number] += 1
+            if number == 3:
+                line.stall()
+                return
+            if "expect" in request.headers:
+                line.proceed()
+            serve(line, request, line.body(request.size))
+
+    path, courier = new_file(tmp_path, 8), Courier("bucket")
+
+    async def run() -> None:
+        async with transport_to(store) as transport:  # silent for 0.4 seconds is a break
+            with pytest.raises(TransferFault):
+                await transport.deliver(courier.delivery(path, "file"))
+
+    with ScriptedS3(script) as store:
+        asyncio.run(run())
+        assert store.uploads
+    assert tries[3] <= 3
+
+
 def test_stopping_while_a_part_waits_to_be_sent_again_ends_at_once_and_closes_the_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

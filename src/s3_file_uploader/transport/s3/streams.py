@@ -26,6 +26,8 @@ __all__ = ["MOST_STREAMS", "Lender", "Streams"]
 
 MOST_STREAMS = 4  # parts of one file in flight
 MOST_BREAKS = 4  # in a row, with no part finished between them; the next one ends the delivery
+# The same by time: each silence of a store takes a whole deadline before it counts as a break.
+LONGEST_BROKEN_SECONDS = 90.0
 FIRST_PAUSE_SECONDS = 0.25  # after a break; doubles with each further one
 PARTS_PER_STREAM = 4  # finished since the last break, for one stream more
 
@@ -67,6 +69,7 @@ class Streams:
         self._limit = MOST_STREAMS
         self._breaks = 0
         self._broke_at = float("-inf")
+        self._first_broke_at = 0.0  # of the breaks in a row
         self._finished = 0  # since the last break
 
     async def run(self) -> None:
@@ -129,10 +132,13 @@ class Streams:
             return False
         if began >= self._broke_at:
             self._broke_at = self._reactor.now
+            if not self._breaks:
+                self._first_broke_at = self._broke_at
             self._breaks += 1
             self._finished = 0
             self._limit = max(1, self._limit // 2)
-        return self._breaks <= MOST_BREAKS
+        is_long = self._broke_at - self._first_broke_at >= LONGEST_BROKEN_SECONDS
+        return self._breaks <= MOST_BREAKS and not is_long
 
     def _pause_seconds(self) -> float:
         ceiling = FIRST_PAUSE_SECONDS * 2.0 ** max(0, self._breaks - 1)
