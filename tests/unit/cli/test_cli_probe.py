@@ -71,9 +71,10 @@ def test_settings_follow_from_what_a_store_supports(
         assert finding.of_destination == (finding.level is Level.FAIL)
 
 
-def examined(dialect: Dialect) -> tuple[list[Finding], ScriptedS3]:
+def examined(dialect: Dialect, **settings: Any) -> tuple[list[Finding], ScriptedS3]:
     with ScriptedS3(dialect) as store:
-        rule = Rule("r", "/d/*", "bucket", object_key_prefix="pre/!{hostname}", endpoint_url=store.url)
+        where: dict[str, Any] = {"object_key_prefix": "pre/!{hostname}", "endpoint_url": store.url}
+        rule = Rule("r", "/d/*", "bucket", **where, **settings)
         return list(examine_store(rule, probe=True)), store
 
 
@@ -98,6 +99,14 @@ def test_of_a_store_that_does_it_all_there_is_nothing_to_set_and_nothing_left() 
         "/bucket/pre/.s3fu",
         "/bucket/pre/.s3fu-probe",
     }
+
+
+def test_a_store_that_replaces_is_told_by_the_answer_about_conditions_and_all_else_is_asked_too() -> None:
+    findings, store = examined(Dialect(ignores_conditions=True), on_existing="skip")
+
+    assert "ok a probe object arrived and was proven" in said(findings)
+    assert settings_of(findings) == {"ChecksumAlgorithm": "crc64nvme", "OnExisting": "overwrite"}
+    assert not store.objects
 
 
 def test_a_store_that_tells_checksums_back_unseen_is_not_believed() -> None:

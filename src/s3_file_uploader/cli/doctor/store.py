@@ -12,6 +12,7 @@ import os
 import secrets
 import time
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from s3_file_uploader.cli.doctor.finding import Finding, fail, ok, warn
@@ -228,8 +229,11 @@ def _answers(area: str, rule: Rule, probe: Probe) -> Iterator[Finding]:
 
 
 async def _deliver_probe(rule: Rule, key: str, held: HeldInterruption) -> DeliveryError | None:
-    """By the rule's own settings; what it failed of, if it did."""
-    transport = _transport(rule)
+    """By the rule's own settings; what it failed of, if it did.
+
+    But for OnExisting: nothing has its name, and what the store makes of conditions is asked afterwards.
+    """
+    transport = _transport(replace(rule, on_existing="overwrite"))
     try:
         with _probe_file() as source:
             delivery = Delivery(1, source, rule.bucket_name, key, _keep_nothing)
