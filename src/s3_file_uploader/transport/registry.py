@@ -31,11 +31,11 @@ def _stream_manager(settings: Settings, conceal: Callable[..., None] | None) -> 
             f"rule {concerned}: Transport stream-manager needs AWS's package stream-manager, which is not installed",
             advice="pip install 's3-file-uploader[stream-manager]'",
         )
-    from s3_file_uploader.transport.stream_manager.lanes import (  # noqa: PLC0415  # the SDK: only where it is used
-        Lanes,
+    from s3_file_uploader.transport.stream_manager.rule_ways import (  # noqa: PLC0415  # the SDK: only where it is used
+        RuleWays,
     )
 
-    return Lanes(settings, conceal).open
+    return RuleWays(settings, conceal).open
 
 
 TRANSPORTS: dict[str, Callable[[Settings, Callable[..., None] | None], Callable[[Rule], Transport]]] = {

@@ -12,10 +12,10 @@ if TYPE_CHECKING:
     from s3_file_uploader.config import Rule, Settings
     from s3_file_uploader.transport.contract import Transport
 
-__all__ = ["Lanes"]
+__all__ = ["RuleWays"]
 
 
-class Lanes:
+class RuleWays:
     """Opens the transport of each rule."""
 
     def __init__(self, settings: Settings, conceal: Callable[..., None] | None) -> None:
