@@ -51,6 +51,7 @@ class StreamName:
         rule: str,
         bucket: str,
         nonce: str,
+        *,
         part: int | None = None,
         parts: int | None = None,
     ) -> StreamName:
