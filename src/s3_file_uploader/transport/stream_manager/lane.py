@@ -103,7 +103,7 @@ class Lane:
         outcome.add_done_callback(lambda _: task.cancel())
         return outcome
 
-    async def abandon(self, checkpoint: Checkpoint) -> None:  # noqa: ARG002  # of the contract
+    async def abandon(self, checkpoint: Checkpoint) -> None:
         """Nothing is to be taken back: a task that nobody waits for does no harm, and leaves nothing behind.
 
         It uploads what its file is by then, before any newer task of that file, or fails.

@@ -44,7 +44,8 @@ class Deadlines:
     ) -> None:
         """`pause` lies between two tries to connect. What waits for statuses bears a line that is gone for
         `patience`. `check` lies between two questions whether a status may be lost. After `stall` without
-        any news the destination is taken for unreachable."""
+        any news the destination is taken for unreachable.
+        """
         self.connect = connect
         self.request = request
         self.wait = wait

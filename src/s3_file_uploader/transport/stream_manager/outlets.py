@@ -9,6 +9,7 @@ once that one has nothing left to do or has been deleted, which ends its tasks.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import secrets
 from dataclasses import dataclass, replace
@@ -202,10 +203,8 @@ class Outlets:
             if self.named(outlet.name) is not outlet:
                 return
             old = outlet.name
-            try:
+            with contextlib.suppress(NoStream):
                 await self._link.delete(old)
-            except NoStream:
-                pass
             new = await self._make(outlet.part, len(self._outlets))
             outlet.name, outlet.newest, outlet.oldest = new.name, new.newest, new.oldest
             self._on_lost(old, -1)
