@@ -28,6 +28,7 @@ __all__ = ["Appender"]
 _log = logging.getLogger(__name__)
 _MOST_AT_ONCE = 64
 _FIRST_PAUSE_SECONDS = 0.25
+_MOST_ODD = 3
 _LONGEST_PAUSE_SECONDS = 15.0
 
 
@@ -51,6 +52,7 @@ class Appender:
         self._queue: deque[_Item] = deque()
         self._running: asyncio.Task[None] | None = None
         self._pause_seconds = 0.0
+        self._odd = 0  # refusals in a row by a stream that is not full: it may have been, a moment before
 
     @property
     def is_busy(self) -> bool:
@@ -106,6 +108,7 @@ class Appender:
                 refused.append(item)
                 reason = answer
         if not refused:
+            self._odd = 0
             self._note_space()
         else:
             await self._make_room(refused, reason)
@@ -113,16 +116,21 @@ class Appender:
     async def _make_room(self, refused: list[_Item], reason: Exception) -> None:
         """Full: they wait at the head of the queue. Not full: Stream Manager has another reason to say no."""
         state = await self._link.describe(self._outlet.name)
-        if not _is_full(state, max(len(item.payload) for item in refused)):
-            for item in refused:
-                _fail(item, Refused(f"Stream Manager did not take the task: {reason}", code="Append"))
-            return
+        if _is_full(state, max(len(item.payload) for item in refused)):
+            self._odd = 0
+        else:
+            self._odd += 1
+            if self._odd >= _MOST_ODD:
+                for item in refused:
+                    _fail(item, Refused(f"Stream Manager did not take the task: {reason}", code="Append"))
+                self._odd = 0
+                return
         self._queue.extendleft(reversed(refused))
         if state.is_drained and not self._is_waited_for(self._outlet.name):
             _log.info("the stream %s is full of what is done: another takes its place", self._outlet.name)
             await self._outlets.renew(self._outlet)
             return
-        if not self._pause_seconds:
+        if not self._pause_seconds and not self._odd:
             _log.info("the stream %s is full: files wait until it has room", self._outlet.name)
         self._pause_seconds = min(max(_FIRST_PAUSE_SECONDS, 2 * self._pause_seconds), _LONGEST_PAUSE_SECONDS)
         await asyncio.sleep(self._pause_seconds)

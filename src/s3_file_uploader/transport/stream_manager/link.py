@@ -109,11 +109,11 @@ class Link:
 
     async def _ask(self, request: Callable[[Line], Future[T]]) -> T:
         line = await self._ready()
+        answer = asyncio.wrap_future(request(line))
+        answer.add_done_callback(lambda done: done.cancelled() or done.exception())  # nobody may ask any more
         try:
             # The client has a deadline for each request. This one is for a client that hangs itself.
-            return await asyncio.wait_for(
-                asyncio.shield(asyncio.wrap_future(request(line))), self.deadlines.request + 5.0
-            )
+            return await asyncio.wait_for(asyncio.shield(answer), self.deadlines.request + 5.0)
         except (LineEnded, asyncio.TimeoutError, TimeoutError) as error:
             self._drop(line)
             raise self._unreachable(str(error) or "its client hangs") from error

@@ -262,21 +262,28 @@ def _translated(error: BaseException) -> Exception:
     """What any of the client's errors means to us."""
     if isinstance(error, (LineEnded, Unauthorised, NoStream, Refusal)):
         return error
-    if isinstance(error, ResourceNotFoundException):
-        return NoStream(str(error) or "there is no such stream")
-    if isinstance(error, UnauthorizedException):
-        return Unauthorised(str(error) or "not authorised")
-    if isinstance(error, ConnectFailedException):
-        return Unauthorised("it refused the connection: the token, or the version of the protocol")
-    if isinstance(error, StreamManagerException):
-        return Refusal(str(error) or type(error).__name__)
-    if isinstance(error, (asyncio.TimeoutError, TimeoutError, KeyError)):  # KeyError: its own time-out
-        return LineEnded("Stream Manager did not answer in time")
-    if isinstance(error, (asyncio.CancelledError, CancelledError, asyncio.IncompleteReadError)):
-        return LineEnded("Stream Manager closed the connection")
-    if isinstance(error, OSError):
-        return LineEnded(f"Stream Manager cannot be reached: {error.strerror or error}")
+    for classes, meaning in _MEANINGS:
+        if isinstance(error, classes):
+            return meaning(error)
     return LineEnded(f"Stream Manager's client failed: {type(error).__name__}: {error}")
+
+
+_MEANINGS: tuple[tuple[tuple[type[BaseException], ...], Callable[[Any], Exception]], ...] = (
+    ((ResourceNotFoundException,), lambda error: NoStream(str(error) or "there is no such stream")),
+    ((UnauthorizedException,), lambda error: Unauthorised(str(error) or "not authorised")),
+    (
+        (ConnectFailedException,),
+        lambda _: Unauthorised("it refused the connection: the token, or the version of the protocol"),
+    ),
+    ((StreamManagerException,), lambda error: Refusal(str(error) or type(error).__name__)),
+    # A KeyError is how the client itself ends when it waited in vain while it connected.
+    ((asyncio.TimeoutError, TimeoutError, KeyError), lambda _: LineEnded("it did not answer in time")),
+    (
+        (asyncio.CancelledError, CancelledError, asyncio.IncompleteReadError),
+        lambda _: LineEnded("it closed the connection"),
+    ),
+    ((OSError,), lambda error: LineEnded(error.strerror or str(error))),
+)
 
 
 def _definition_of(plan: StreamPlan) -> MessageStreamDefinition:
