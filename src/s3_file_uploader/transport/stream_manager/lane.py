@@ -237,6 +237,9 @@ class Lane:
             await self._at_disk(delivery, lambda: self._aliases.release(path))
             raise fault_of(status)
 
+        size = delivery.source.fingerprint.size
+        delivery.progress(size)
+
         def look() -> None:
             _look(delivery)
             self._aliases.release(path)
@@ -246,10 +249,8 @@ class Lane:
         except (FileChanged, FileVanished):
             await self._save(delivery, None)
             raise
-        size = delivery.source.fingerprint.size
         if self._verify is not None:
             await self._verify(delivery.key, size)
-        delivery.progress(size)
         return Receipt(
             delivery.bucket, delivery.key, size, f"stream-manager:{waiter.stream}/{status.sequence}"
         )
