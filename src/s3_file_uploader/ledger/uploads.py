@@ -180,6 +180,8 @@ class Uploads:
         return count
 
     def _add(self, upload: UnderWay, reason: str) -> None:
+        if upload.data.get("leaves_nothing"):
+            return  # there is nothing on the far side that anybody would have to take back
         connection = self._ledger.connection
         connection.execute(
             "INSERT INTO given_up (path, way, bucket, key, data, begun_at_wall, reason, given_up_at_wall)"

@@ -17,7 +17,8 @@ A transport MUST
 - use memory that does not grow with the size of a file.
 
 A checkpoint belongs to the transport that saved it. For people it MAY say `upload_id`, the name that
-the far side has for what was begun, `part_size`, `parts_arrived` and `bytes_arrived`.
+the far side has for what was begun, `part_size`, `parts_arrived` and `bytes_arrived`. One that says
+`leaves_nothing` is forgotten when it is given up, and `abandon` is not asked.
 
 `deliver` is called on the pipeline's event loop, returns at once, and the awaitable it returns ends
 on that loop. Cancelling the awaitable asks the transport to stop and to keep the checkpoint.

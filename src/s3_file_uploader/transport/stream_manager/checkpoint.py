@@ -37,6 +37,7 @@ class Saved(NamedTuple):
     def to_checkpoint(self) -> Checkpoint:
         return {
             "kind": _KIND,
+            "leaves_nothing": True,
             "upload_id": f"{self.stream}>{self.after}",
             "stream": self.stream,
             "after": self.after,

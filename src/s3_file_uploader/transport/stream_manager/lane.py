@@ -23,8 +23,10 @@ from s3_file_uploader.errors import (
     Interrupted,
     Refused,
     TransferFault,
+    Unproven,
 )
 from s3_file_uploader.model import Receipt
+from s3_file_uploader.transport.stream_manager.aliases import is_safe
 from s3_file_uploader.transport.stream_manager.appending import Appender
 from s3_file_uploader.transport.stream_manager.checkpoint import Saved
 from s3_file_uploader.transport.stream_manager.outlets import Outlets, Shape
@@ -36,9 +38,10 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
     from s3_file_uploader.model import Checkpoint
-    from s3_file_uploader.transport.contract import Delivery
+    from s3_file_uploader.transport.contract import Delivery, OpenFile
     from s3_file_uploader.transport.stream_manager.aliases import Aliases
     from s3_file_uploader.transport.stream_manager.disks import Disks
+    from s3_file_uploader.transport.stream_manager.heads import Heads
     from s3_file_uploader.transport.stream_manager.link import Link
     from s3_file_uploader.transport.stream_manager.outlets import Outlet
 
@@ -68,18 +71,18 @@ class Lane:
         shape: Shape,
         metadata: Mapping[str, str],
         payload_of: Callable[[str, str, str, Mapping[str, str]], bytes],
-        verify: Callable[[str, int], Awaitable[None]] | None = None,
+        heads: Heads | None = None,
         close: Callable[[], Awaitable[None]] | None = None,
         status_timeout_seconds: float = 30.0,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`close` lets go of what the lane shares with others; `verify` asks the store itself."""
+        """`close` lets go of what the lane shares with others; `heads` asks the store itself."""
         self._link = link
         self._disks = disks
         self._aliases = aliases
         self._metadata = metadata
         self._payload_of = payload_of
-        self._verify = verify
+        self._heads = heads
         self._close_shared = close
         self._outlets = Outlets(link, owner, rule, bucket, shape, on_lost=self._lose)
         self._statuses = Statuses(
@@ -231,29 +234,29 @@ class Lane:
         return self._statuses.wait_for(saved.stream, saved.task, saved.after, size)
 
     async def _conclude(self, outgoing: _Outgoing, waiter: Waiter, status: Status) -> Receipt:
-        delivery, path = outgoing.delivery, outgoing.delivery.source.path
+        delivery = outgoing.delivery
         if not status.is_success:
             await self._save(delivery, None)
-            await self._at_disk(delivery, lambda: self._aliases.release(path))
+            await self._release(delivery)
             raise fault_of(status)
 
         size = delivery.source.fingerprint.size
         delivery.progress(size)
-
-        def look() -> None:
-            _look(delivery)
-            self._aliases.release(path)
-
         try:
-            await self._at_disk(delivery, look)
-        except (FileChanged, FileVanished):
+            compare = None if self._heads is None else await self._heads.comparison(delivery.key)
+            proof: str = await self._at_disk(delivery, lambda: _look(delivery, compare))
+        except (FileChanged, FileVanished, Unproven):
             await self._save(delivery, None)
             raise
-        if self._verify is not None:
-            await self._verify(delivery.key, size)
-        return Receipt(
-            delivery.bucket, delivery.key, size, f"stream-manager:{waiter.stream}/{status.sequence}"
-        )
+        finally:
+            await self._release(delivery)
+        task = f"stream-manager:{waiter.stream}/{status.sequence}"
+        return Receipt(delivery.bucket, delivery.key, size, proof or task)
+
+    async def _release(self, delivery: Delivery) -> None:
+        path = delivery.source.path
+        if not is_safe(path):
+            await self._at_disk(delivery, lambda: self._aliases.release(path))
 
     # -- what it stands on
 
@@ -283,10 +286,15 @@ class Lane:
         self._statuses.lose(stream, newest)
 
 
-def _look(delivery: Delivery) -> None:
-    """Open the file as the ledger has it, look at it once more, and let go of it."""
+def _look(delivery: Delivery, compare: Callable[[OpenFile], str] | None = None) -> str:
+    """Open the file as the ledger has it, look at it once more, and let go of it.
+
+    `compare` holds it against what the store says of its object, and returns the checksum that both have.
+    """
     opened = delivery.source.open()
     try:
+        proof = "" if compare is None else compare(opened)
         opened.check_unchanged()
     finally:
         opened.close()
+    return proof

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from s3_file_uploader.config import Rule, Settings
+    from s3_file_uploader.transport.s3 import RuleLanes
+    from s3_file_uploader.transport.s3.transport import Lane as S3Lane
+    from s3_file_uploader.transport.stream_manager.heads import Heads
 
 __all__ = ["RuleWays"]
 
@@ -35,7 +38,9 @@ class RuleWays:
     ) -> None:
         """`conceal` is told every secret that a look at the store itself gets to know."""
         self._folder = os.path.join(settings.state_directory, settings.name)
+        self._settings = settings
         self._conceal = conceal
+        self._lanes: RuleLanes | None = None
         self._deadlines = deadlines
         self._aliases = Aliases(alias_folder(settings.state_directory, settings.name))
         self._disks = Disks()
@@ -51,7 +56,11 @@ class RuleWays:
         link = self._link(rule.stream_manager_port)
         link.users += 1
 
+        lane, heads = self._verifying(rule) if rule.verify == "head" else (None, None)
+
         async def let_go() -> None:
+            if lane is not None:
+                await lane.close()
             link.users -= 1
             if not link.users:
                 await link.close()
@@ -68,8 +77,19 @@ class RuleWays:
             shape=Shape(rule.streams, rule.stream_max_size_bytes, rule.stream_flush_on_write),
             metadata=dict(rule.metadata),
             payload_of=task_payload,
+            heads=heads,
             close=let_go,
         )
+
+    def _verifying(self, rule: Rule) -> tuple[S3Lane, Heads]:
+        """The S3 engine's way to the rule's bucket."""
+        from s3_file_uploader.transport.s3 import RuleLanes  # noqa: PLC0415  # awscrt and ssl: only here
+        from s3_file_uploader.transport.stream_manager.heads import Heads  # noqa: PLC0415  # as well
+
+        if self._lanes is None:
+            self._lanes = RuleLanes(self._settings, self._conceal)
+        lane = self._lanes.open(rule)
+        return lane, Heads(lane.shared)
 
     def _link(self, port: int) -> Link:
         if port not in self._links or self._links[port].is_closed:
