@@ -117,7 +117,7 @@ def test_with_verify_head_a_success_that_the_store_knows_nothing_of_is_no_receip
     for name, value in settings_of(seaweed).items():
         monkeypatch.setenv(name, value)
     if meddle == "another":
-        seaweed.client().put_object(Bucket=bucket, Key="key", Body=b"CONTENT")
+        seaweed.client().put_object(Bucket=bucket, Key="key", Body=b"CONTENT", ChecksumAlgorithm="CRC64NVME")
     courier = Courier(bucket)
 
     async def run(port: int) -> None:
@@ -169,3 +169,18 @@ def test_no_name_leads_a_server_to_another_file_however_it_reads_urls(
         bounded(run(server.port))
     for number, name in enumerate(names):
         assert seaweed.read_object(bucket, f"key{number}") == name.encode()
+
+
+def test_objects_get_the_metadata_of_their_rule_and_file(
+    stream_manager: LocalStreamManager, seaweed: SeaweedFS, bucket: str, tmp_path: Path
+) -> None:
+    async def run() -> None:
+        more = {"metadata": (("Made-By", "camera 1"),), "metadata_from_file": ("mtime",)}
+        async with opened(stream_manager.port, tmp_path, bucket, **more) as transport:
+            path = new_file(tmp_path)
+            os.utime(path, ns=(0, 1_500_000_000_123_456_789))
+            await transport.deliver(Courier(bucket).delivery(path, "key"))
+
+    bounded(run())
+    answer = seaweed.client().head_object(Bucket=bucket, Key="key")
+    assert answer["Metadata"] == {"made-by": "camera 1", "mtime": "1500000000.123456789"}

@@ -71,17 +71,21 @@ class Lane:
         shape: Shape,
         metadata: Mapping[str, str],
         payload_of: Callable[[str, str, str, Mapping[str, str]], bytes],
+        mtime_text: Callable[[int], str] | None = None,
         heads: Heads | None = None,
         close: Callable[[], Awaitable[None]] | None = None,
         status_timeout_seconds: float = 30.0,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`close` lets go of what the lane shares with others; `heads` asks the store itself."""
+        """`close` lets go of what the lane shares with others; `heads` asks the store itself;
+        `mtime_text` writes a file's mtime, in nanoseconds, into its object's metadata.
+        """
         self._link = link
         self._disks = disks
         self._aliases = aliases
         self._metadata = metadata
         self._payload_of = payload_of
+        self._mtime_text = mtime_text
         self._heads = heads
         self._close_shared = close
         self._outlets = Outlets(link, owner, rule, bucket, shape, on_lost=self._lose)
@@ -164,7 +168,10 @@ class Lane:
 
         url: str = await self._at_disk(delivery, look)
         task = Task(url, delivery.bucket, delivery.key)
-        return _Outgoing(delivery, task, self._payload_of(*task, self._metadata))
+        metadata = self._metadata
+        if self._mtime_text is not None:
+            metadata = {**metadata, "mtime": self._mtime_text(delivery.source.fingerprint.mtime_ns)}
+        return _Outgoing(delivery, task, self._payload_of(*task, metadata))
 
     async def _status(self, outgoing: _Outgoing) -> tuple[Waiter, Status]:
         """The terminal status of the delivery's task, which is found or appended."""

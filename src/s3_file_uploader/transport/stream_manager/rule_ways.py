@@ -77,6 +77,7 @@ class RuleWays:
             shape=Shape(rule.streams, rule.stream_max_size_bytes, rule.stream_flush_on_write),
             metadata=dict(rule.metadata),
             payload_of=task_payload,
+            mtime_text=_mtime_text if "mtime" in rule.metadata_from_file else None,
             heads=heads,
             close=let_go,
         )
@@ -95,3 +96,9 @@ class RuleWays:
         if port not in self._links or self._links[port].is_closed:
             self._links[port] = Link(port, deadlines=self._deadlines)
         return self._links[port]
+
+
+def _mtime_text(mtime_ns: int) -> str:
+    from s3_file_uploader.transport.s3.attributes import mtime_text  # noqa: PLC0415  # awscrt: only here
+
+    return mtime_text(mtime_ns)

@@ -15,7 +15,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import logging
+import re
 from concurrent.futures import CancelledError, Future
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -31,7 +33,6 @@ from stream_manager import (
     StrategyOnFull,
     StreamManagerClient,
     StreamManagerException,
-    ValidationException,
 )
 from stream_manager.exceptions import (
     ConnectFailedException,
@@ -39,7 +40,6 @@ from stream_manager.exceptions import (
     ResourceNotFoundException,
     UnauthorizedException,
 )
-from stream_manager.util import Util
 
 from s3_file_uploader.errors import KeyProblem
 from s3_file_uploader.transport.stream_manager.values import (
@@ -51,6 +51,7 @@ from s3_file_uploader.transport.stream_manager.values import (
     StreamState,
     Unauthorised,
 )
+from s3_file_uploader.turns import TurnTakingSelector
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping, Sequence
@@ -207,13 +208,22 @@ class Line(StreamManagerClient):  # type: ignore[misc]  # the SDK ships no types
     # -- the end
 
     @property
+    def _StreamManagerClient__loop(self) -> asyncio.AbstractEventLoop:  # noqa: N802  # its name
+        return self._own_loop
+
+    @_StreamManagerClient__loop.setter
+    def _StreamManagerClient__loop(self, loop: asyncio.AbstractEventLoop) -> None:  # noqa: N802  # its name
+        """The client makes itself a loop; this one takes turns with our other threads that compute much."""
+        loop.close()
+        self._own_loop = asyncio.SelectorEventLoop(TurnTakingSelector())
+
+    @property
     def _loop(self) -> asyncio.AbstractEventLoop:
-        loop: asyncio.AbstractEventLoop = self._StreamManagerClient__loop
-        return loop
+        return self._own_loop
 
     def hang_up(self) -> None:
         """Close the connection and end the client's thread. Blocks for a moment; not for its own thread."""
-        loop = getattr(self, "_StreamManagerClient__loop", None)
+        loop = getattr(self, "_own_loop", None)
         if loop is None or loop.is_closed():
             return
         winding_up = self._wind_up()
@@ -270,15 +280,26 @@ class _Gathering:
 
 
 def task_payload(url: str, bucket: str, key: str, metadata: Mapping[str, str]) -> bytes:
-    """The message that asks for an upload; KeyProblem for what Stream Manager would not take."""
-    try:
-        task = S3ExportTaskDefinition(
-            input_url=url, bucket=bucket, key=key, user_metadata=dict(metadata) or None
-        )
-        said: bytes = Util.validate_and_serialize_to_json_bytes(task)
-    except ValidationException as error:
-        raise KeyProblem(f"Stream Manager does not take the object name {key}: {error}") from error
-    return said
+    """The message that asks for an upload; KeyProblem for what Stream Manager would not take.
+
+    By the client's own rules, and written as it would be: its way there takes thrice as long.
+    """
+    for name, value in (("bucket", bucket), ("key", key)):
+        if not _FITS[name](value):
+            raise KeyProblem(f"Stream Manager does not take the {_SHOWN[name]} {value}")
+    task: dict[str, object] = {"inputUrl": url, "bucket": bucket, "key": key}
+    if metadata:
+        task["userMetadata"] = dict(metadata)
+    return json.dumps(task).encode()
+
+
+def _fitting(rules: Mapping[str, Any]) -> Callable[[str], bool]:
+    pattern, least, most = re.compile(rules["pattern"]), rules["minLength"], rules["maxLength"]
+    return lambda value: least <= len(value) <= most and pattern.fullmatch(value) is not None
+
+
+_FITS = {name: _fitting(S3ExportTaskDefinition._validations_map[name]) for name in ("bucket", "key")}  # noqa: SLF001  # the pattern is written down nowhere else
+_SHOWN = {"bucket": "bucket", "key": "object name"}
 
 
 def _number_or_error(answer: Any) -> int | Exception:
