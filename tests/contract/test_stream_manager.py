@@ -81,9 +81,11 @@ def test_what_the_store_refuses_is_told_through_stream_manager_as_the_error_that
 
     with ScriptedS3(script) as store:
         environment = {**settings_of(seaweed), "AWS_ENDPOINT_URL_S3": store.url}
-        with start_local_stream_manager(tmp_path, environment=environment) as server:
-            with pytest.raises(expected) as caught:
-                bounded(run(server.port))
+        with (
+            start_local_stream_manager(tmp_path, environment=environment) as server,
+            pytest.raises(expected) as caught,
+        ):
+            bounded(run(server.port))
     assert caught.value.advice
 
 
@@ -125,9 +127,11 @@ def test_with_verify_head_a_success_that_the_store_knows_nothing_of_is_no_receip
         async with opened(port, tmp_path, bucket, **more) as transport:
             await transport.deliver(courier.delivery(new_file(tmp_path), "key"))
 
-    with start_local_stream_manager(tmp_path, "--success-without-upload") as server:
-        with pytest.raises(Unproven) as caught:
-            bounded(run(server.port))
+    with (
+        start_local_stream_manager(tmp_path, "--success-without-upload") as server,
+        pytest.raises(Unproven) as caught,
+    ):
+        bounded(run(server.port))
     assert caught.value.advice
     assert courier.saved[-1] is None
 

@@ -159,7 +159,7 @@ class Outlets:
             else:
                 busy = name.parts or 0
         if busy:
-            _log.info("%d streams instead of %d until what they hold is done", busy, wanted)
+            _log.info("%d streams and not %d this time: what they hold is not done yet", busy, wanted)
         return busy or wanted
 
     async def _settle(self, part: int, parts: int, described: dict[StreamName, StreamState]) -> Outlet:
@@ -170,6 +170,9 @@ class Outlets:
             return await self._make(part, parts)
         here.sort(key=lambda one: one[1].is_drained)  # of several, which a crash may leave, the busy one
         name, state = here[0]
+        for other, its_state in here[1:]:
+            if its_state.is_drained:
+                await self._link.delete(str(other))
         plan = self._shape.plan(str(name), self.status_stream)
         if state.plan != plan:
             await self._update(plan)

@@ -174,6 +174,7 @@ class Statuses:
             self.fail_all(TransferFault(f"an error in this program: {type(error).__name__}: {error}"))
         finally:
             self._reading = None
+            self._exported.clear()
 
     async def _bear(self) -> None:
         """Take one step; bear a line that is gone for a while, and no longer."""
