@@ -44,11 +44,11 @@ class _Open:
 
 @dataclass(frozen=True, slots=True)
 class _File:
-    path: str
+    path: bytes
     fingerprint: Fingerprint
 
     def open(self) -> _Open:
-        return _Open(self.path, self.fingerprint)
+        return _Open(os.fsdecode(self.path), self.fingerprint)
 
 
 async def _save(_checkpoint: Checkpoint | None) -> None: ...
@@ -58,7 +58,7 @@ async def _send(transport: S3Transport, folder: str) -> None:
     room = asyncio.Semaphore(2 * files_in_flight())
 
     async def send(number: int, entry: os.DirEntry[str]) -> None:
-        source = _File(entry.path, Fingerprint.of(entry.stat()))
+        source = _File(os.fsencode(entry.path), Fingerprint.of(entry.stat()))
         try:
             await transport.deliver(Delivery(number, source, BUCKET, f"engine/{entry.name}", _save))
             os.unlink(entry.path)

@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, settings
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from support.local_stream_manager import LocalStreamManager
     from support.other_stores import Moto, Rclone
     from support.seaweed import SeaweedFS
 
@@ -63,6 +64,19 @@ def moto() -> Iterator[Moto]:
     from support.other_stores import Moto
 
     with Moto() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def stream_manager(
+    seaweed: SeaweedFS, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[LocalStreamManager]:
+    """A Stream Manager that uploads to `seaweed`."""
+    from support.local_stream_manager import start_local_stream_manager
+    from support.stream_manager_place import settings_of
+
+    folder = tmp_path_factory.mktemp("stream-manager")
+    with start_local_stream_manager(folder, environment=settings_of(seaweed)) as server:
         yield server
 
 

@@ -24,7 +24,7 @@ from s3_file_uploader.errors import (
     Unreachable,
 )
 from support.deliveries import Courier, PlainFile, PlainSource
-from support.places import PLACES, Place, checksum_of
+from support.places import CARRIERS, PLACES, Place, checksum_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator
@@ -43,6 +43,18 @@ MOST_MEMORY = 16 * MIB
 def place(request: pytest.FixtureRequest) -> Iterator[Place]:
     with PLACES[request.param](request.getfixturevalue) as made:
         yield made
+
+
+# What is said of the bytes on their way, where it is the transport that reads them.
+carried = pytest.mark.parametrize("place", CARRIERS, indirect=True)
+
+
+def assert_proof(place: Place, receipt: Receipt, content: bytes) -> None:
+    """A checksum of this content; Stream Manager tells none, and proves it by the task that it did."""
+    algorithm = receipt.checksum.partition(":")[0]
+    if algorithm != "stream-manager":
+        assert receipt.checksum == checksum_of(content, algorithm)
+        assert receipt.checksum == place.checksum(receipt.key)
 
 
 def bounded(work: Coroutine[Any, Any, Any]) -> Any:
@@ -87,8 +99,7 @@ def test_an_object_is_its_file_and_the_receipt_proves_it(place: Place, size: int
     content = read(path)
     assert place.content("folder/file") == content
     assert (receipt.bucket, receipt.key, receipt.size) == (place.bucket, "folder/file", size)
-    assert receipt.checksum == checksum_of(content, receipt.checksum.partition(":")[0])
-    assert receipt.checksum == place.checksum("folder/file")
+    assert_proof(place, receipt, content)
     assert place.objects() == {"folder/file": size}
     assert place.unfinished() == {}
 
@@ -136,6 +147,8 @@ def test_a_large_file_goes_under_a_hostile_key_too(place: Place, tmp_path: Path)
     path, key = new_file(tmp_path, LARGE), "%41/a+b c?#&='ü\n🚀"
     if not place.takes(key):
         key = key.replace("\n", "")
+    if not place.takes(key):
+        key = "41/a+b=c;&,ü🚀"
     deliver(place, Courier(place.bucket).delivery(path, key))
     assert place.content(key) == read(path)
 
@@ -148,10 +161,10 @@ def test_many_at_once_arrive_each_as_itself(place: Place, tmp_path: Path) -> Non
     assert [receipt.key for receipt in receipts] == list(files)
     assert place.objects() == {key: os.path.getsize(path) for key, path in files.items()}
     for receipt in receipts:
-        algorithm = receipt.checksum.partition(":")[0]
-        assert receipt.checksum == checksum_of(read(files[receipt.key]), algorithm)
+        assert_proof(place, receipt, read(files[receipt.key]))
 
 
+@carried
 @pytest.mark.parametrize("size", [0, SMALL])
 def test_without_proof_there_is_no_receipt(place: Place, size: int, tmp_path: Path) -> None:
     with pytest.raises(Unproven):
@@ -161,6 +174,7 @@ def test_without_proof_there_is_no_receipt(place: Place, size: int, tmp_path: Pa
 # -- the file
 
 
+@carried
 @pytest.mark.parametrize("size", [0, SMALL, LARGE])
 def test_the_file_is_opened_once_and_closed_and_read_only_as_it_was_opened(
     place: Place, size: int, tmp_path: Path
@@ -280,6 +294,7 @@ def test_what_the_source_says_on_opening_is_what_the_delivery_ends_with(
     assert place.objects() == place.unfinished() == {}
 
 
+@carried
 @pytest.mark.parametrize("size", [10, 2 * MIB, LARGE])
 def test_a_disk_that_fails_is_a_file_that_cannot_be_read(place: Place, size: int, tmp_path: Path) -> None:
     class Failing(PlainSource):
@@ -324,6 +339,7 @@ def outcome_of(place: Place, fault: str, path: str) -> None:
     bounded(run())
 
 
+@carried
 @pytest.mark.parametrize("size", [10, LARGE])
 @pytest.mark.parametrize(
     ("fault", "expected"),
@@ -416,6 +432,7 @@ async def _stopped(place: Place, delivery: Any, courier: Courier, after: int, *,
                 await outcome
 
 
+@carried
 @pytest.mark.parametrize("cancel", [True, False], ids=["cancelled", "closed"])
 def test_what_was_stopped_keeps_its_checkpoint_and_the_next_process_goes_on_from_it(
     place: Place, cancel: bool, tmp_path: Path
@@ -435,6 +452,7 @@ def test_what_was_stopped_keeps_its_checkpoint_and_the_next_process_goes_on_from
     assert place.unfinished() == {}
 
 
+@carried
 def test_what_was_stopped_with_nothing_on_the_way_has_saved_nothing(place: Place, tmp_path: Path) -> None:
     path, courier = new_file(tmp_path, 5 * MIB), Courier(place.bucket)
     bounded(_stopped(place, courier.delivery(path, "key"), courier, MIB, cancel=True))
@@ -442,6 +460,7 @@ def test_what_was_stopped_with_nothing_on_the_way_has_saved_nothing(place: Place
     assert place.unfinished() == {}
 
 
+@carried
 @pytest.mark.parametrize(
     "change",
     ["content", "shorter", "another key", "another upload"],
@@ -522,6 +541,7 @@ def _abandon(place: Place, *checkpoints: Checkpoint) -> None:
     bounded(run())
 
 
+@carried
 def test_what_a_checkpoint_leads_to_is_taken_back_and_nothing_else(place: Place, tmp_path: Path) -> None:
     path = new_file(tmp_path, 24 * MIB)
     first, second = _left_behind(place, path), _left_behind(place, path)
@@ -533,6 +553,7 @@ def test_what_a_checkpoint_leads_to_is_taken_back_and_nothing_else(place: Place,
     assert place.content("key") == read(path)
 
 
+@carried
 def test_what_is_not_there_any_more_is_taken_back_all_the_same(place: Place, tmp_path: Path) -> None:
     saved = _left_behind(place, new_file(tmp_path, 24 * MIB))
     _abandon(place, saved, saved)
@@ -540,6 +561,7 @@ def test_what_is_not_there_any_more_is_taken_back_all_the_same(place: Place, tmp
     assert place.uploads() == 0
 
 
+@carried
 def test_a_checkpoint_that_means_nothing_here_leads_to_nothing_that_could_be_taken_back(
     place: Place, tmp_path: Path
 ) -> None:
@@ -548,6 +570,7 @@ def test_a_checkpoint_that_means_nothing_here_leads_to_nothing_that_could_be_tak
     assert place.uploads() == 1
 
 
+@carried
 @pytest.mark.parametrize(("fault", "expected"), [("denied", AccessDenied), ("unreachable", Unreachable)])
 def test_what_cannot_be_taken_back_now_says_why(
     place: Place, fault: str, expected: type[DeliveryError], tmp_path: Path
@@ -563,6 +586,7 @@ def test_what_cannot_be_taken_back_now_says_why(
     assert place.uploads() == 1
 
 
+@carried
 def test_a_checkpoint_says_in_words_for_people_what_has_arrived(place: Place, tmp_path: Path) -> None:
     saved = _left_behind(place, new_file(tmp_path, 24 * MIB))
     assert isinstance(saved["upload_id"], str)
@@ -570,6 +594,7 @@ def test_a_checkpoint_says_in_words_for_people_what_has_arrived(place: Place, tm
     assert saved["parts_arrived"] == -(-saved["bytes_arrived"] // saved["part_size"])
 
 
+@carried
 def test_a_closed_transport_takes_nothing_back(place: Place, tmp_path: Path) -> None:
     saved = _left_behind(place, new_file(tmp_path, 24 * MIB))
 
@@ -585,6 +610,7 @@ def test_a_closed_transport_takes_nothing_back(place: Place, tmp_path: Path) -> 
 # -- stopping
 
 
+@carried
 def test_closing_ends_whatever_runs_and_waits_and_comes_with_interrupted(
     place: Place, tmp_path: Path
 ) -> None:
@@ -616,6 +642,7 @@ def test_a_transport_that_nobody_used_closes(place: Place) -> None:
     bounded(run())
 
 
+@carried
 def test_a_cancelled_delivery_holds_up_no_other(place: Place, tmp_path: Path) -> None:
     courier = Courier(place.bucket)
     small, large = new_file(tmp_path, 1000, "small"), new_file(tmp_path, LARGE, "large")

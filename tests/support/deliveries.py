@@ -48,14 +48,18 @@ class PlainFile:
 class PlainSource:
     """`on_check` runs before each look at the open file; `opened` holds what was opened."""
 
-    path: str
+    name: str
     fingerprint: Fingerprint
     on_check: Callable[[], None] | None = None
     opened: list[PlainFile] = field(default_factory=list)
 
+    @property
+    def path(self) -> bytes:
+        return os.fsencode(self.name)
+
     def open(self) -> PlainFile:
         try:
-            file = PlainFile(self.path, self.fingerprint, self.on_check)
+            file = PlainFile(self.name, self.fingerprint, self.on_check)
         except FileNotFoundError as error:
             raise FileVanished(str(error)) from error
         except PermissionError as error:

@@ -26,6 +26,7 @@ from support.looked_at import fresh_bucket
 from support.s3_transports import IMPATIENT
 from support.scripted_s3 import Line, ScriptedS3
 from support.stores import STORES
+from support.stream_manager_place import stream_manager_place
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 # Some servers break off an answer where the object is replaced in that moment.
 _READS = 20
 
-__all__ = ["PLACES", "FakePlace", "Place", "S3Place", "checksum_of"]
+__all__ = ["CARRIERS", "PLACES", "FakePlace", "Place", "S3Place", "checksum_of"]
 
 
 class Place(Protocol):
@@ -296,4 +297,7 @@ def _s3(store: KnownStore) -> Callable[[Callable[[str], Any]], AbstractContextMa
 
 
 # How each place is made, given what asks pytest for a fixture: the server starts only for who needs it.
-PLACES: dict[str, Any] = {"fake": _fake, **{name: _s3(store) for name, store in STORES.items()}}
+CARRIERS: dict[str, Any] = {"fake": _fake, **{name: _s3(store) for name, store in STORES.items()}}
+
+# Where the far side reads the file itself there are no bytes on the way for a transport to answer for.
+PLACES: dict[str, Any] = {**CARRIERS, "stream-manager": stream_manager_place}

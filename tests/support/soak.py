@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import random
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -20,10 +21,12 @@ from support import producers
 from support.producers import LONGEST_NAME_BYTES, TEMPORARY, WAYS, Order, Records
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from typing_extensions import Self
 
+    from support.local_stream_manager import LocalStreamManager
     from support.seaweed import SeaweedFS
 
 __all__ = ["Soak", "Watcher"]
@@ -41,7 +44,16 @@ class Watcher:
     An object is read first and the records afterwards: what was finished before it could be sent is in them then.
     """
 
-    def __init__(self, server: SeaweedFS, bucket: str, records: Records) -> None:
+    def __init__(
+        self,
+        server: SeaweedFS,
+        bucket: str,
+        records: Records,
+        *,
+        may_be_between: Callable[[bytes], bool] = lambda _name: False,
+    ) -> None:
+        """`may_be_between`: of these names an object may be seen that is no finished version, for a while."""
+        self._may_be_between = may_be_between
         self._server = server
         self._client = server.client()
         self._bucket = bucket
@@ -89,7 +101,7 @@ class Watcher:
 
     def check(self, name: bytes, sha256: str, size: int) -> None:
         self.seen.setdefault(name, set()).add(sha256)
-        if sha256 not in self._records.finished.get(name, []):
+        if sha256 not in self._records.finished.get(name, []) and not self._may_be_between(name):
             self.wrong.append(f"{name!r}: an object of {size} bytes is no finished version of it")
 
     def now(self) -> dict[bytes, str]:
@@ -134,7 +146,11 @@ class Soak:
     seed: int
     kill: bool
     longest_name: int = LONGEST_NAME_BYTES
+    far_side: LocalStreamManager | None = None
+    fewest_kills: int = _FEWEST_KILLS
+    longest_life_seconds: float = 4.0
     kills: int = 0
+    strikes: list[str] = field(default_factory=list)
     _daemon: subprocess.Popen[bytes] | None = None
     _producers: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
@@ -147,14 +163,21 @@ class Soak:
         self.log = self.home / "run.log"
         self.random = random.Random(self.seed)
         self.records = Records([str(self.home / f"{way}.records") for way in WAYS])
-        self.watcher = Watcher(self.server, self.bucket, self.records)
+        # Stream Manager reads a file in its own time: where a producer writes it anew in place meanwhile,
+        # what is between the two may be seen until the newer one is there.
+        self.watcher = Watcher(
+            self.server,
+            self.bucket,
+            self.records,
+            may_be_between=lambda name: self.far_side is not None and b"reuse" in name,
+        )
 
     # Processes.
 
     def _command(self, verb: str, *more: str) -> list[str]:
         return [
             *(*_PROGRAM, verb, os.fsdecode(self.folder), f"s3://{self.bucket}/{_PREFIX}"),
-            *("--endpoint-url", self.server.endpoint_url, "--exclude", f"*{TEMPORARY.decode()}"),
+            *(*self._way, "--exclude", f"*{TEMPORARY.decode()}"),
             *(
                 "--settle-time",
                 "0.2s",
@@ -167,6 +190,12 @@ class Soak:
                 *more,
             ),
         ]
+
+    @property
+    def _way(self) -> list[str]:
+        if self.far_side is None:
+            return ["--endpoint-url", self.server.endpoint_url]
+        return ["--transport", "stream-manager", "--stream-manager-port", str(self.far_side.port)]
 
     @property
     def _environment(self) -> dict[str, str]:
@@ -182,6 +211,23 @@ class Soak:
         self._daemon.kill()
         self._daemon.wait()
         self.kills += 1
+
+    def strike(self) -> None:
+        """Kill something: the uploader; or Stream Manager, with or without what it holds; or both."""
+        choices = (
+            ["uploader"] if self.far_side is None else ["uploader", "server", "both", "wiped", "both, wiped"]
+        )
+        choice = self.random.choice(choices)
+        self.strikes.append(choice)
+        if choice not in ("server", "wiped"):
+            self.kill_daemon()
+        if self.far_side is not None and choice != "uploader":
+            self.far_side.kill()
+            if "wiped" in choice:
+                shutil.rmtree(self.far_side.root)
+            self.far_side.start()
+        if choice not in ("server", "wiped"):
+            self.start_daemon()
 
     def stop_daemon(self) -> None:
         assert self._daemon is not None
@@ -227,13 +273,12 @@ class Soak:
         self.start_daemon()
         self.start_producers()
         dies_at = None
-        while not self._is_quiet() or (self.kill and self.kills < _FEWEST_KILLS):
+        while not self._is_quiet() or (self.kill and len(self.strikes) < self.fewest_kills):
             self.assert_nothing_wrong()
             if self.kill and dies_at is None and self._has_started():
-                dies_at = time.monotonic() + self.random.uniform(0.0, 4.0)
+                dies_at = time.monotonic() + self.random.uniform(0.0, self.longest_life_seconds)
             elif dies_at is not None and time.monotonic() >= dies_at:
-                self.kill_daemon()
-                self.start_daemon()
+                self.strike()
                 dies_at = None
             time.sleep(0.1)
         while not self._has_started():  # before it has, a signal ends it as it ends any process

@@ -2,7 +2,8 @@
 
 | file | responsibility |
 |---|---|
-| `settings`, `declaration` | the one table: each setting's name, type, bounds, default and meaning |
+| `settings`, `rule_device`, `rule_objects`, `rule_ways` | the one table: each setting's name, type, bounds, default and meaning |
+| `declaration` | what a row of it says |
 | `fields` | the table, row by row, and the conversion of one value |
 | `notation`, `units` | how each sort of value is written |
 | `document` | YAML and JSON files |
@@ -11,6 +12,7 @@
 | `machine` | what a machine of this size can afford |
 | `attribute_notation`, `attribute_combinations` | what S3 takes as attributes of objects |
 | `destination` | which rules share a way to the store |
+| `carriage` | which settings a transport has a use for, and which it cannot carry |
 | `completion`, `combinations` | what follows from other settings, and what does not go together |
 | `flags`, `json_schema`, `presentation`, `reference` | what else derives from the table |
 

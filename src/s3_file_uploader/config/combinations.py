@@ -13,6 +13,7 @@ from itertools import combinations
 from typing import TYPE_CHECKING
 
 from s3_file_uploader.config.attribute_combinations import check_attributes
+from s3_file_uploader.config.carriage import check_carriage, check_effect, needs_store
 from s3_file_uploader.config.notation import BUCKET
 from s3_file_uploader.config.problems import shown
 from s3_file_uploader.keys import names_used, prefix_problem
@@ -26,10 +27,7 @@ if TYPE_CHECKING:
     from s3_file_uploader.config.problems import Problems
     from s3_file_uploader.config.settings import Rule
 
-__all__ = ["BUILT_TRANSPORTS", "check_deliverable", "check_rule", "check_rules", "check_state_directory"]
-
-# The transports that this build has; the others are known words, and refused until they are here.
-BUILT_TRANSPORTS = ("s3",)
+__all__ = ["check_deliverable", "check_rule", "check_rules", "check_state_directory"]
 
 _AWS_BUCKET = r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]"
 _ARCHIVE_KEYS = (
@@ -42,7 +40,8 @@ _ARCHIVE_KEYS = (
 def check_rule(rule: Rule, origins: Mapping[tuple[str, str], str], problems: Problems) -> None:
     """What can be said of one rule whatever it is loaded for."""
     where = f"rule {rule.name}"
-    reason = prefix_problem(rule.object_key_prefix, strict=rule.key_escape == "strict")
+    is_strict = rule.key_escape == "strict" or rule.transport == "stream-manager"
+    reason = prefix_problem(rule.object_key_prefix, strict=is_strict)
     if reason:
         origin = origins[rule.name, "ObjectKeyPrefix"]
         problems.add(f"{origin}: ObjectKeyPrefix is {shown(rule.object_key_prefix)}: {reason}")
@@ -59,6 +58,7 @@ def check_rule(rule: Rule, origins: Mapping[tuple[str, str], str], problems: Pro
     if rule.retry_backoff_max_seconds < rule.retry_backoff_seconds:
         problems.add(f"{where}: RetryBackoffMax is shorter than RetryBackoff")
     check_attributes(rule, problems)
+    check_carriage(rule, origins, problems)
 
 
 def check_deliverable(
@@ -66,12 +66,7 @@ def check_deliverable(
 ) -> None:
     """What only a command that delivers needs."""
     where = f"rule {rule.name}"
-    if rule.transport not in BUILT_TRANSPORTS:
-        problems.add(
-            f"{origins[rule.name, 'Transport']}: Transport is {rule.transport!r}, which is not in this "
-            f"build; allowed: {', '.join(BUILT_TRANSPORTS)}"
-        )
-    if rule.transport == "s3" and not rule.region:
+    if needs_store(rule) and not rule.region:
         problems.add(
             f"{where}: Region is missing: give --region, Region in the configuration, AWS_REGION, "
             "or a region in the profile"
@@ -99,6 +94,7 @@ def check_rules(rules: Sequence[Rule], origins: Mapping[tuple[str, str], str], p
             )
     for rule in rules:
         _check_archive(rule, rules, origins, problems)
+        check_effect(rule, rules, origins, problems)
         if rule.after_upload == "archive" and rule.archive_directory:
             _check_not_scanned(rule, selections, problems)
 

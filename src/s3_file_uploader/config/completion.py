@@ -8,6 +8,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from s3_file_uploader.config import environment as surroundings
+from s3_file_uploader.config.carriage import leave_out
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -29,7 +30,11 @@ def complete_rule(
     if values["done_marker"] and origins[name, "ActiveFile"] == "default":
         values["active_file"] = "none"
         origins[name, "ActiveFile"] = "implied by DoneMarker"
-    if values["region"]:
+    if values["transport"] == "stream-manager" and values["key_escape"] == "auto":
+        values["key_escape"] = "strict"
+        origins[name, "KeyEscape"] = "implied by Transport stream-manager"
+    leave_out(values, origins)
+    if values["region"] or (values["transport"] == "stream-manager" and values["verify"] == "trust"):
         return
     region = surroundings.profile_region(values["profile"], environment)
     if region:

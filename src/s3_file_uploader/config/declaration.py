@@ -22,6 +22,7 @@ class Group(Enum):
     DELIVERY = "Delivery and retries"
     OBJECT = "What the objects are like"
     STORE = "The store"
+    STREAM_MANAGER = "Stream Manager"
     PROCESS = "The process"
 
 

@@ -20,7 +20,9 @@ _OF_MANNER = [each.attribute for each in RULE_FIELDS if each.setting.group is Gr
 
 
 def place_of(rule: Rule) -> tuple[object, ...]:
-    """The bucket and all that a connection to it needs."""
+    """The bucket and all that a connection to it needs; through Stream Manager each rule has streams of its own."""
+    if rule.transport == "stream-manager":
+        return (rule.transport, rule.bucket_name, rule.stream_manager_port, rule.name)
     return (rule.transport, rule.bucket_name, *(getattr(rule, attribute) for attribute in _OF_PLACE))
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from s3_file_uploader.config import combinations
 from s3_file_uploader.config.arguments import absolute, destination_settings, path_name_of
+from s3_file_uploader.config.carriage import check_bandwidth
 from s3_file_uploader.config.completion import complete_process, complete_rule
 from s3_file_uploader.config.document import read_document
 from s3_file_uploader.config.fields import PROCESS_FIELDS, RULE_FIELDS, RULES_KEY, Field
@@ -91,6 +92,7 @@ def load(
     else:
         rules = _rules(this)
     combinations.check_rules(rules, this.origins, this.problems)
+    check_bandwidth(process, rules, this.origins, this.problems)
     complete_process(process, rules, this.origins, environment, user_id)
     combinations.check_state_directory(process["state_directory"], rules, this.problems)
     this.problems.raise_if_any()

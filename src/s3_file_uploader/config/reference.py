@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["markdown"]
 
 _BEFORE = """\
-<!-- Written by `make docs` from the table in config/settings.py. -->
+<!-- Written by `make docs` from the table in config/settings.py and the files beside it. -->
 
 # Configuration
 
@@ -87,7 +87,10 @@ Rules:
 - Metadata `mtime` with MetadataFromFile `mtime`.
 - UseAccelerate with EndpointUrl, PathStyle `true`, UseFips, or a bucket with dots; UseFips or UseDualStack with
   EndpointUrl; the ARN of an access point with EndpointUrl, PathStyle `true` or UseAccelerate.
-- Transport `stream-manager`, which is not in this build.
+- Transport `stream-manager` with what Stream Manager cannot carry: every setting under *What the objects are like*
+  but Metadata and MetadataFromFile; SignPayload, RequestPayer, ExpectedBucketOwner and UseAccelerate; MaxBandwidth,
+  which Stream Manager has a setting of its own for; the others under *The store*, unless Verify is `head`.
+- Settings under *Stream Manager* with Transport `s3`.
 """
 
 _AFTER = """

@@ -11,7 +11,7 @@ import json
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from s3_file_uploader.ledger.rows import execute_in
+from s3_file_uploader.ledger.rows import execute_in, execute_rows
 
 if TYPE_CHECKING:
     import sqlite3
@@ -107,24 +107,39 @@ class Uploads:
         given up rather than forgotten: nobody has said that it is not there any more. One that was given
         up is not taken up again by the last words of a delivery that was stopped for it.
         """
-        if data is not None and self._is_given_up(entry, data):
-            return
-        connection, begun_at_wall = self._ledger.connection, self._wall()
-        for known in self.saved([entry.id]).values():
-            if data is not None and known.data.get("upload_id") == data.get("upload_id"):
-                begun_at_wall = known.begun_at_wall
-            elif data is not None or known.way != to.way:
-                self._add(known, "begun anew")
-        if data is None:
-            connection.execute("DELETE FROM checkpoint WHERE file = ?", (entry.id,))
-            return
-        connection.execute(
-            "INSERT OR REPLACE INTO checkpoint VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (
-                *(entry.id, entry.generation, entry.path, entry.fingerprint.size, to.way, to.bucket),
-                *(entry.key or "", json.dumps(data), begun_at_wall),
-            ),
-        )
+        self.save_all([(entry, data, to)])
+
+    def save_all(self, saves: Sequence[tuple[Entry, Checkpoint | None, Destination]]) -> None:
+        """The same for many; of each file once."""
+        known = self.saved([entry.id for entry, _, _ in saves])
+        some_given_up = self._ledger.connection.execute("SELECT 1 FROM given_up LIMIT 1").fetchone()
+        kept: list[tuple[Any, ...]] = []
+        dropped: list[int] = []
+        for entry, data, to in saves:
+            if data is not None and some_given_up and self._is_given_up(entry, data):
+                continue
+            begun_at_wall = self._take_place(known.get(entry.id), data, to)
+            if data is None:
+                dropped.append(entry.id)
+                continue
+            kept.append(
+                (
+                    *(entry.id, entry.generation, entry.path, entry.fingerprint.size, to.way, to.bucket),
+                    *(entry.key or "", json.dumps(data), begun_at_wall),
+                )
+            )
+        execute_rows(self._ledger.connection, "INSERT OR REPLACE INTO checkpoint VALUES", kept)
+        execute_in(self._ledger.connection, "DELETE FROM checkpoint WHERE file IN", dropped)
+
+    def _take_place(self, known: UnderWay | None, data: Checkpoint | None, to: Destination) -> float:
+        """See to what it replaces; returns when the upload was begun."""
+        if known is None:
+            return self._wall()
+        if data is not None and known.data.get("upload_id") == data.get("upload_id"):
+            return known.begun_at_wall
+        if data is not None or known.way != to.way:
+            self._add(known, "begun anew")
+        return self._wall()
 
     def _is_given_up(self, entry: Entry, data: Checkpoint) -> bool:
         those = given_up_in(self._ledger.connection, "WHERE path = ?", (entry.path,))
@@ -165,6 +180,8 @@ class Uploads:
         return count
 
     def _add(self, upload: UnderWay, reason: str) -> None:
+        if upload.data.get("leaves_nothing"):
+            return  # there is nothing on the far side that anybody would have to take back
         connection = self._ledger.connection
         connection.execute(
             "INSERT INTO given_up (path, way, bucket, key, data, begun_at_wall, reason, given_up_at_wall)"

@@ -18,6 +18,7 @@ from s3_file_uploader.model import Checkpoint, Receipt
 from s3_file_uploader.observe.log import log
 from s3_file_uploader.pipeline.backoff import is_worth_telling
 from s3_file_uploader.pipeline.gate import DENIED_ALONE, Gate, Verdict
+from s3_file_uploader.pipeline.saving import Saving
 from s3_file_uploader.pipeline.sending import Claim, Ended, Sending
 from s3_file_uploader.pipeline.way import way_of
 from s3_file_uploader.source.claim import ClaimedSource, Folders
@@ -60,6 +61,7 @@ class Feed:
         self._places = {
             rule.id: Destination(way_of(rule.setting), rule.setting.bucket_name) for rule in context.rules
         }
+        self._saving = Saving(context.writer, self._uploads)
         self._running: dict[tuple[tuple[str, str], str], asyncio.Future[Receipt]] = {}  # by store and key
         self._ended: list[tuple[Claim, Receipt | BaseException]] = []
         self._has_ended = asyncio.Event()
@@ -149,9 +151,7 @@ class Feed:
             log.debug("sending", rule=rule.name, path=entry.path, key=claim.key, size=entry.fingerprint.size)
 
     async def _save(self, entry: Entry, checkpoint: Checkpoint | None) -> None:
-        await self._context.writer.awaited(
-            self._uploads.save, entry, checkpoint, self._places[entry.rule], durable=True
-        )
+        await self._saving.save((entry, checkpoint, self._places[entry.rule]))
 
     async def _give_up(self, entry: Entry, reason: str) -> None:
         await self._context.writer.awaited(self._uploads.give_up, [entry.id], reason, durable=True)

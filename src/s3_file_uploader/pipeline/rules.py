@@ -20,8 +20,11 @@ def destination_of(rule: Rule, among: Iterable[Rule] = ()) -> str:
     """What pauses and resumes together: one prefix of one bucket behind one endpoint with one set of credentials.
 
     A store may refuse what one rule wants of its objects, or their prefix, and take another's: rules
-    `among` which some want or reach the same bucket otherwise are told apart by their names.
+    `among` which some want or reach the same bucket otherwise are told apart by their names. Through
+    Stream Manager each rule has its own streams, which may be full or gone for that rule alone.
     """
+    if rule.transport == "stream-manager":
+        return f"s3://{rule.bucket_name} stream-manager:{rule.stream_manager_port} ({rule.name})"
     parts = [f"s3://{rule.bucket_name}", rule.endpoint_url or rule.region, rule.profile]
     shown = " ".join(part for part in parts if part)
     others = [one for one in among if destination_of(one) == shown]

@@ -47,6 +47,9 @@ __all__ = ["Uploader"]
 
 T = TypeVar("T")
 _ENOUGH_CLAIMED = 256
+# What waits in Stream Manager holds no descriptor here. A large file holds up those behind it in its stream,
+# and those of no other stream as long as there are enough of them.
+_MOST_HANDED_OVER = 1024
 _GRACE_SECONDS = 5.0  # for what can still finish after a stop
 _CLOSE_SECONDS = (
     1.5  # for each step of the end: a hung disk, or a full one below the ledger, holds up no exit
@@ -156,18 +159,25 @@ class Uploader:
             for number in ledger.rule_ids.values():
                 sightings.release_rule(number, self._clock.now())
             self.progress.files_found, self.progress.bytes_found = Queue(ledger).backlog()
-        # More than can be sent at once: the next are opened while the ledger still writes down the last.
-        sent = settings.concurrency or files_in_flight()
-        cap = max(2 * sent, min(8 * sent, _ENOUGH_CLAIMED))
         gates = {
             rule.destination: Gate(
-                rule.setting.retry_backoff_seconds, rule.setting.retry_backoff_max_seconds, self._random, cap
+                rule.setting.retry_backoff_seconds,
+                rule.setting.retry_backoff_max_seconds,
+                self._random,
+                self._most_in_flight(rule),
             )
             for rule in rules
         }
         return Context(
             settings, ledger, LedgerThread(ledger), self._edge, self._clock, rules, gates, self.progress
         )
+
+    def _most_in_flight(self, rule: ActiveRule) -> int:
+        """More than can be sent at once: the next are opened while the ledger still writes down the last."""
+        if rule.setting.transport == "stream-manager" and not self._settings.concurrency:
+            return _MOST_HANDED_OVER
+        sent = self._settings.concurrency or files_in_flight()
+        return max(2 * sent, min(8 * sent, _ENOUGH_CLAIMED))
 
     def _look_again(self, rule: ActiveRule, folder: bytes, name: bytes) -> None:
         next(one for one in self._watchings if one.rule is rule).look_at(folder, name)

@@ -1,7 +1,8 @@
 """The contract between the pipeline and whatever carries the bytes.
 
 A transport MUST
-- open the file only through `delivery.source.open()`, once per delivery, and read only from it;
+- open the file only through `delivery.source.open()`, once per delivery, and read only from it; where the
+  far side reads the file itself, by `delivery.source.path`, it is opened once for each look at it;
 - call `check_unchanged()` on the open file before its first byte leaves and again after the far side
   answered, before it believes a receipt;
 - return a receipt only when the far side has proved that it holds this very content;
@@ -16,7 +17,8 @@ A transport MUST
 - use memory that does not grow with the size of a file.
 
 A checkpoint belongs to the transport that saved it. For people it MAY say `upload_id`, the name that
-the far side has for what was begun, `part_size`, `parts_arrived` and `bytes_arrived`.
+the far side has for what was begun, `part_size`, `parts_arrived` and `bytes_arrived`. One that says
+`leaves_nothing` is forgotten when it is given up, and `abandon` is not asked.
 
 `deliver` is called on the pipeline's event loop, returns at once, and the awaitable it returns ends
 on that loop. Cancelling the awaitable asks the transport to stop and to keep the checkpoint.
@@ -56,6 +58,11 @@ class Source(Protocol):
 
     @property
     def fingerprint(self) -> Fingerprint: ...
+
+    @property
+    def path(self) -> bytes:
+        """Absolute. For a far side that reads the file itself."""
+        ...
 
     def open(self) -> OpenFile:
         """Open relative to the folder, following no link; fstat equals the ledger.

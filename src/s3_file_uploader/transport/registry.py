@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from s3_file_uploader.errors import ConfigurationError
@@ -23,8 +24,23 @@ def _s3(settings: Settings, conceal: Callable[..., None] | None) -> Callable[[Ru
     return RuleLanes(settings, conceal).open
 
 
+def _stream_manager(settings: Settings, conceal: Callable[..., None] | None) -> Callable[[Rule], Transport]:
+    if find_spec("stream_manager") is None:
+        concerned = ", ".join(rule.name for rule in settings.rules if rule.transport == "stream-manager")
+        raise ConfigurationError(
+            f"rule {concerned}: Transport stream-manager needs AWS's package stream-manager, which is not installed",
+            advice="pip install 's3-file-uploader[stream-manager]'",
+        )
+    from s3_file_uploader.transport.stream_manager.rule_ways import (  # noqa: PLC0415  # the SDK: only where it is used
+        RuleWays,
+    )
+
+    return RuleWays(settings, conceal).open
+
+
 TRANSPORTS: dict[str, Callable[[Settings, Callable[..., None] | None], Callable[[Rule], Transport]]] = {
-    "s3": _s3
+    "s3": _s3,
+    "stream-manager": _stream_manager,
 }
 
 

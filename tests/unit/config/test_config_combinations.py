@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from s3_file_uploader.config import Settings, load
-from s3_file_uploader.config.combinations import BUILT_TRANSPORTS
+from s3_file_uploader.config.fields import RULE_FIELDS
 from s3_file_uploader.errors import ConfigurationError
 from s3_file_uploader.transport.registry import TRANSPORTS
 
@@ -42,7 +42,6 @@ def refusal(tmp_path: Path, *rules: dict[str, Any], **top: Any) -> str:
         ({"RetryBackoff": "10 min"}, "RetryBackoffMax is shorter"),
         ({"KeyEscape": "strict", "ObjectKeyPrefix": "a b"}, "KeyEscape is strict"),
         ({"ObjectKeyPrefix": "!{thingName}"}, "AWS_IOT_THING_NAME is not set"),
-        ({"Transport": "stream-manager"}, "not in this build"),
     ],
 )
 def test_a_rule_that_contradicts_itself_is_refused(tmp_path: Path, rule: dict[str, Any], told: str) -> None:
@@ -157,8 +156,9 @@ def test_a_state_directory_that_a_rule_scans_is_refused(
         assert settings(tmp_path, {"PathName": path_name}, StateDirectory=state).rules
 
 
-def test_the_transports_that_are_built_are_those_of_the_registry() -> None:
-    assert set(BUILT_TRANSPORTS) == set(TRANSPORTS)
+def test_the_transports_that_can_be_asked_for_are_those_of_the_registry() -> None:
+    [field] = (each for each in RULE_FIELDS if each.key == "Transport")
+    assert set(field.words) == set(TRANSPORTS)
 
 
 def test_what_is_wrong_in_one_rule_does_not_hide_what_is_wrong_in_others(tmp_path: Path) -> None:

@@ -115,7 +115,12 @@ def test_settings_of_the_process_are_typed_too() -> None:
         ("ObjectKeyPrefix", "!{thingname}", "did you mean !{thingName}"),
         ("ObjectKeyPrefix", "!{timestamp:YYYY}", "write yyyy"),
         ("Name", "../up", "letters, digits"),
-        ("Transport", "stream-manager", "not in this build"),
+        ("Transport", "stream_manager", "did you mean stream-manager?"),
+        ("Streams", "0", "at least 1"),
+        ("Streams", "65", "at most 64"),
+        ("StreamMaxSize", "1 KiB", "at least 65536"),
+        ("StreamManagerPort", "70000", "at most 65535"),
+        ("Verify", "yes", "one of trust, head"),
     ],
 )
 def test_a_bad_value_is_refused_with_what_is_allowed(key: str, raw: object, told: str) -> None:

@@ -47,6 +47,7 @@ Concurrency Region EndpointUrl PathStyle CaBundle Profile KeyEscape MaxBandwidth
 StorageClass ServerSideEncryption KmsKeyId KmsEncryptionContext BucketKeyEnabled Tags Metadata MetadataFromFile
 ContentType ContentEncoding CacheControl Acl ExpectedBucketOwner RequestPayer ChecksumAlgorithm SignPayload
 OnExisting UseDualStack UseFips UseAccelerate
+Streams StreamMaxSize StreamFlushOnWrite StreamManagerPort Verify
 """
 KEYS = frozenset(LISTED.split())
 

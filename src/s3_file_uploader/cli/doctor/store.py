@@ -260,6 +260,8 @@ async def _keep_nothing(_checkpoint: Checkpoint | None) -> None:
 class _ProbeFile:
     """A small file in memory, as a source and as the open file."""
 
+    path = b""
+
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
         self.fingerprint = Fingerprint.of(os.fstat(descriptor))

@@ -29,7 +29,8 @@ from s3_file_uploader.transport.s3.tls import tls_context
 from s3_file_uploader.transport.s3.trial import Trial, replaces
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Coroutine, Mapping
+    from typing import Any
 
     from s3_file_uploader.model import Checkpoint, Receipt
     from s3_file_uploader.transport.contract import Delivery
@@ -117,11 +118,15 @@ class S3Transport:
     def abandon(self, checkpoint: Checkpoint) -> asyncio.Future[None]:
         """Abort the multipart upload that a checkpoint leads to."""
         bucket = self._endpoint.bucket
+        return self.ask(lambda store: abandon(store, bucket, checkpoint))
+
+    def ask(self, errand: Callable[[Store], Coroutine[Any, Any, None]]) -> asyncio.Future[None]:
+        """Something that the store is to be asked, and has no file."""
         if self._is_closed:
             ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             ended.set_exception(Interrupted("shutting down"))
             return ended
-        return self._engine(_NO_DEVICE).send(lambda store: abandon(store, bucket, checkpoint))
+        return self._engine(_NO_DEVICE).send(errand)
 
     async def close(self) -> None:
         self._is_closed = True
