@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from s3_file_uploader.transport.s3.reactor import Signal, Task
     from s3_file_uploader.transport.s3.store import Store
 
-__all__ = ["Engine", "Route"]
+__all__ = ["Engine", "Route", "stop"]
 
 CLOSE_SECONDS = 5.0
 GATHER_SECONDS = 0.005
@@ -73,6 +73,12 @@ class _Outcome(_ReceiptFuture):
         if was_pending:
             self.engine.stop(self.job)
         return was_pending
+
+
+def stop(outcome: asyncio.Future[Receipt]) -> None:
+    """End a delivery with Interrupted once nothing of it runs any more; to cancel it does not wait for that."""
+    if isinstance(outcome, _Outcome):
+        outcome.engine.stop(outcome.job)
 
 
 class _Job:
