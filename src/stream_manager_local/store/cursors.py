@@ -88,7 +88,10 @@ class Cursors:
         Raises ValueError when it is no JSON of ours.
         """
         try:
-            known = [ExportStatus(**each) for each in json.loads(data)]
+            saved = json.loads(data)
+            if not isinstance(saved, list):
+                raise ValueError("it is no list")
+            known = [ExportStatus(**each) for each in saved]
             known = [replace(each, next_sequence=min(max(each.next_sequence, 0), most)) for each in known]
         except (TypeError, AttributeError) as error:
             raise ValueError(str(error)) from error

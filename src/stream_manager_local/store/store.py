@@ -151,7 +151,7 @@ class Store:
         return max(wait, _LEAST_WAIT_SECONDS)
 
     def close(self) -> None:
-        """Save what is not saved and let go of the folder. The store cannot be used any more."""
+        """Save what is not saved and let go of the folder. The store cannot be used any more; once more is no harm."""
         for stream in self._streams.values():
             stream.save()
         self._shared.syncer.close()
