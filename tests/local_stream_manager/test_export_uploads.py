@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import threading
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from support.exports import Stage
     from support.seaweed import SeaweedFS
 
 # --- A real server -------------------------------------------------------------------------------------
@@ -470,6 +472,10 @@ def test_a_server_that_answers_at_once_uploads_nothing_and_says_so(
     asyncio.run(run())
 
 
+def _has_come_to(stage: Stage, cursor: int) -> bool:
+    return stage.cursor("kept") == cursor
+
+
 def test_a_restart_goes_on_behind_what_was_told(tmp_path: Path) -> None:
     async def run() -> None:
         path = new_file(tmp_path, 10)
@@ -481,7 +487,7 @@ def test_a_restart_goes_on_behind_what_was_told(tmp_path: Path) -> None:
                 for number in range(3):
                     stage.append(path, f"{lap}{number}", to="kept")
                 await stage.ended(3)
-                await until(lambda stage=stage, lap=lap: stage.cursor("kept") == 3 * (lap + 1))
+                await until(partial(_has_come_to, stage, 3 * (lap + 1)))
 
     with ScriptedS3() as store:
         asyncio.run(run())

@@ -82,7 +82,9 @@ def check_others(stage: Stage, *, lost: list[int], is_open_report: bool) -> None
 # -- the end
 
 
-@pytest.mark.parametrize("left", [0, 1, 4, OVERHEAD_BYTES - 1, OVERHEAD_BYTES, OVERHEAD_BYTES + 1, _RECORD - 1])
+@pytest.mark.parametrize(
+    "left", [0, 1, 4, OVERHEAD_BYTES - 1, OVERHEAD_BYTES, OVERHEAD_BYTES + 1, _RECORD - 1]
+)
 def test_a_message_that_was_not_written_to_its_end_is_cut_off(stage: Stage, left: int) -> None:
     last = files(stage)[-1]
     os.truncate(last, 3 * _RECORD + left)
@@ -99,7 +101,9 @@ def test_a_message_that_was_not_written_to_its_end_is_cut_off(stage: Stage, left
     assert all(f"last {left} bytes" in line for line in stage.reports)
 
 
-@pytest.mark.parametrize("tail", [b"\0" * 5000, b"\xff" * 5000, os.urandom(5000)], ids=["zeros", "ones", "noise"])
+@pytest.mark.parametrize(
+    "tail", [b"\0" * 5000, b"\xff" * 5000, os.urandom(5000)], ids=["zeros", "ones", "noise"]
+)
 def test_what_a_power_cut_left_behind_the_last_message_is_cut_off(stage: Stage, tail: bytes) -> None:
     with files(stage)[-1].open("ab") as file:
         file.write(tail)

@@ -130,8 +130,12 @@ def test_progress_is_on_the_disk_a_second_later_also_when_nothing_else_happens(s
     asyncio.run(asyncio.wait_for(main(), 60))
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"[1]", b'[{"identifier": "e", "unknown": 1}]', b"{}", b"7", b"\xff"])
-def test_progress_that_cannot_be_understood_begins_anew_and_loses_nothing(stage: Stage, content: bytes) -> None:
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b"[1]", b'[{"identifier": "e", "unknown": 1}]', b"{}", b"7", b"\xff"]
+)
+def test_progress_that_cannot_be_understood_begins_anew_and_loses_nothing(
+    stage: Stage, content: bytes
+) -> None:
     store = stage.open()
     stream = filled(store)
     stream.advance("e", 5, exported_bytes=1, at=1.0)

@@ -64,7 +64,9 @@ def test_every_name_is_that_of_a_stream_of_its_own(stage: Stage) -> None:
         store.create(defined(name)).append(repr(name).encode())
     store = stage.reopen(store)
     assert sorted(store.names()) == sorted(HARD_NAMES)
-    assert [payloads(store.get(name)) for name in HARD_NAMES] == [[repr(name).encode()] for name in HARD_NAMES]
+    assert [payloads(store.get(name)) for name in HARD_NAMES] == [
+        [repr(name).encode()] for name in HARD_NAMES
+    ]
     store.close()
     assert stage.reports == []
 
@@ -75,7 +77,9 @@ def test_names_do_not_reach_out_of_the_store(stage: Stage, store: Store) -> None
     folders = [entry for entry in os.listdir(stage.root) if entry != ".lock"]
     assert len({folder.lower() for folder in folders}) == len(HARD_NAMES)
     assert all(len(os.fsencode(folder)) <= 100 for folder in folders)
-    assert all(sorted(os.listdir(stage.root / folder)) == [f"{0:020}.segment", "stream.json"] for folder in folders)
+    assert all(
+        sorted(os.listdir(stage.root / folder)) == [f"{0:020}.segment", "stream.json"] for folder in folders
+    )
 
 
 def test_definitions_are_there_after_a_restart(stage: Stage) -> None:
@@ -129,7 +133,9 @@ def test_who_hears_of_a_deletion_can_still_read_the_messages(store: Store) -> No
         stream = store.create(defined(persistence=persistence))
         stream.append(b"a")
         heard: list[tuple[bool, list[bytes], list[str]]] = []
-        stream.watch(lambda event: heard.append((event.stream.is_deleted, payloads(event.stream), store.names())))
+        stream.watch(
+            lambda event: heard.append((event.stream.is_deleted, payloads(event.stream), store.names()))
+        )
         store.delete("s")
         assert heard == [(True, [b"a"], [])]
 
@@ -168,7 +174,10 @@ def test_what_a_creation_or_deletion_left_half_done_is_cleared_away(stage: Stage
         (b"[]", "cannot be understood"),
         (b'{"format": 1}', "definition"),
         (b'{"format": 1, "definition": {"name": "s"}}', "strategyOnFull"),
-        (b'{"format": 1, "definition": {"name": "other", "strategyOnFull": 0}}', "whose folder has another name"),
+        (
+            b'{"format": 1, "definition": {"name": "other", "strategyOnFull": 0}}',
+            "whose folder has another name",
+        ),
         (b'{"format": 2}', "a newer version"),
         (b"\xff\xfe\x00", "cannot be understood"),
         (b"[" * 100_000, "cannot be understood"),
