@@ -112,7 +112,7 @@ class Connection(asyncio.Protocol):
             for each in list(self._pending):
                 each.resume()
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  # how it ended changes nothing
         self._is_leaving = True
         if self._timer is not None:
             self._timer.cancel()

@@ -13,7 +13,8 @@ from stream_manager_local.protocol.responses import PREFACE, connected, refused
 from stream_manager_local.server.handshake import SUPPORTED_VERSIONS, agreed_version, check_token
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
+    from typing import Any
 
     from stream_manager_local.faults import Misdeed
     from stream_manager_local.protocol.frames import Frame
@@ -79,15 +80,7 @@ class Dialogue:
         values = decode(frame.payload)
         request_id = request_id_of(values)
         try:
-            if frame.operation != Operation.CONNECT:
-                raise Refused(
-                    Status.UNEXPECTED_OPERATION,
-                    f"the first operation is {frame.operation} and must be {int(Operation.CONNECT)}, connect",
-                )
-            request = ConnectRequest.of(values)
-            version = agreed_version(request.versions)
-            if self._house.auth_token is not None:
-                check_token(request, self._house.auth_token)
+            version = self._let_in(frame.operation, values)
         except Refused as error:
             raise self._turned_away(request_id, error.status, error.text) from None
         self.is_connected = True
@@ -96,6 +89,19 @@ class Dialogue:
         return PREFACE + connected(
             request_id, version, SUPPORTED_VERSIONS, self._house.server_version, identifier
         )
+
+    def _let_in(self, operation: int, values: Mapping[str, Any]) -> str:
+        """The version to speak. Raises Refused."""
+        if operation != Operation.CONNECT:
+            raise Refused(
+                Status.UNEXPECTED_OPERATION,
+                f"the first operation is {operation} and must be {int(Operation.CONNECT)}, connect",
+            )
+        request = ConnectRequest.of(values)
+        version = agreed_version(request.versions)
+        if self._house.auth_token is not None:
+            check_token(request, self._house.auth_token)
+        return version
 
     def _turned_away(self, request_id: str, status: int, text: str) -> Farewell:
         answer = refused(Operation.CONNECT, request_id, status, text)

@@ -34,7 +34,10 @@ class DurableAppend:
             frame = refused(Operation.APPEND_MESSAGE, request_id, error.status, error.text)
         except OSError as error:
             frame = refused(
-                Operation.APPEND_MESSAGE, request_id, Status.UNKNOWN_FAILURE, f"the disk says {error.strerror}"
+                Operation.APPEND_MESSAGE,
+                request_id,
+                Status.UNKNOWN_FAILURE,
+                f"the disk says {error.strerror}",
             )
         self._client.settle(self)
         self._client.send(frame)

@@ -49,13 +49,11 @@ class Service:
         self._store = store
         self._polls = polls
         self._most_message_bytes = most_message_bytes
-        self._actions: Mapping[int, Callable[[Mapping[str, Any], str, Client], bytes | None]] = {
-            Operation.CONNECT: self._connect_again,
+        self._quick: Mapping[int, Callable[[Mapping[str, Any]], dict[str, object] | None]] = {
+            Operation.CONNECT: _connect_again,
             Operation.CREATE_MESSAGE_STREAM: self._create,
             Operation.DELETE_MESSAGE_STREAM: self._delete,
-            Operation.APPEND_MESSAGE: self._append,
-            Operation.READ_MESSAGES: self._read,
-            Operation.LIST_STREAMS: self._list,
+            Operation.LIST_STREAMS: lambda _: {"streams": store.names()},
             Operation.DESCRIBE_MESSAGE_STREAM: self._describe,
             Operation.UPDATE_MESSAGE_STREAM: self._update,
         }
@@ -70,25 +68,24 @@ class Service:
             return self._too_large(frame)
         values = decode(frame.payload)
         request_id = request_id_of(values)
-        action = self._actions.get(operation)
-        if action is None:
-            _LOG.info("answered an unknown operation: operation=%d", operation)
-            return unknown_operation(request_id, operation)
         try:
-            return action(values, request_id, client)
+            return self._do(operation, values, request_id, client)
         except Refused as error:
             _LOG.debug("refused: operation=%d status=%d %s", operation, error.status, error.text)
             return refused(operation, request_id, error.status, error.text)
         except Undecodable:
             raise
-        except Exception as error:
-            # A bug, or a disk that says what nobody foresaw: this request fails, the others go on.
+        except Exception as error:  # noqa: BLE001  # a bug, or a disk's surprise: this request fails, the others go on
             _LOG.exception("failed: operation=%d", operation)
-            return refused(operation, request_id, Status.UNKNOWN_FAILURE, f"{type(error).__name__}: {error}"[:1000])
+            return refused(
+                operation, request_id, Status.UNKNOWN_FAILURE, f"{type(error).__name__}: {error}"[:1000]
+            )
 
     def refuse(self, frame: Frame, status: int, text: str) -> bytes:
         """The answer to a request that is not even tried. Raises Undecodable."""
-        request_id = request_id_in_head(frame.payload) if frame.is_cut else request_id_of(decode(frame.payload))
+        request_id = (
+            request_id_in_head(frame.payload) if frame.is_cut else request_id_of(decode(frame.payload))
+        )
         return refused(frame.operation, request_id, status, text)
 
     def _too_large(self, frame: Frame) -> bytes:
@@ -98,8 +95,16 @@ class Service:
         error = too_large(None, self._most_message_bytes)
         return refused(frame.operation, request_id, error.status, error.text)
 
-    def _connect_again(self, values: Mapping[str, Any], request_id: str, client: Client) -> bytes:
-        raise Refused(Status.UNEXPECTED_OPERATION, "this connection is connected already")
+    def _do(self, operation: int, values: Mapping[str, Any], request_id: str, client: Client) -> bytes | None:
+        if operation == Operation.APPEND_MESSAGE:
+            return self._append(values, request_id, client)
+        if operation == Operation.READ_MESSAGES:
+            return self._read(values, request_id, client)
+        quick = self._quick.get(operation)
+        if quick is None:
+            _LOG.info("answered an unknown operation: operation=%d", operation)
+            return unknown_operation(request_id, operation)
+        return succeeded(operation, request_id, quick(values))
 
     def _append(self, values: Mapping[str, Any], request_id: str, client: Client) -> bytes | None:
         name, payload = append_of(values, self._most_message_bytes)
@@ -125,21 +130,18 @@ class Service:
             f"the answer would need {last_needed(stream, request)}",
         )
 
-    def _create(self, values: Mapping[str, Any], request_id: str, client: Client) -> bytes:
+    def _create(self, values: Mapping[str, Any]) -> None:
         self._store.create(definition_of(values))
-        return succeeded(Operation.CREATE_MESSAGE_STREAM, request_id)
 
-    def _update(self, values: Mapping[str, Any], request_id: str, client: Client) -> bytes:
+    def _update(self, values: Mapping[str, Any]) -> None:
         self._store.update(definition_of(values))
-        return succeeded(Operation.UPDATE_MESSAGE_STREAM, request_id)
 
-    def _delete(self, values: Mapping[str, Any], request_id: str, client: Client) -> bytes:
+    def _delete(self, values: Mapping[str, Any]) -> None:
         self._store.delete(name_of(values))
-        return succeeded(Operation.DELETE_MESSAGE_STREAM, request_id)
 
-    def _list(self, values: Mapping[str, Any], request_id: str, client: Client) -> bytes:
-        return succeeded(Operation.LIST_STREAMS, request_id, {"streams": self._store.names()})
+    def _describe(self, values: Mapping[str, Any]) -> dict[str, object]:
+        return {"messageStreamInfo": describe(self._store.get(name_of(values)))}
 
-    def _describe(self, values: Mapping[str, Any], request_id: str, client: Client) -> bytes:
-        info = describe(self._store.get(name_of(values)))
-        return succeeded(Operation.DESCRIBE_MESSAGE_STREAM, request_id, {"messageStreamInfo": info})
+
+def _connect_again(_: Mapping[str, Any]) -> None:
+    raise Refused(Status.UNEXPECTED_OPERATION, "this connection is connected already")
