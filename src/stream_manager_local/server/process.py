@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from stream_manager_local.faults import Faults
 from stream_manager_local.protocol.codes import Status
 from stream_manager_local.server.dialogue import House
+from stream_manager_local.server.exports import LateExporter
 from stream_manager_local.server.listener import Listener, is_loopback
 from stream_manager_local.server.mischief import Ends, Mischief
 from stream_manager_local.server.polls import Polls
@@ -92,7 +93,9 @@ async def _serve(
     )
     restart.port = await listener.start(settings.host, settings.port)
     expiring = loop.create_task(_expire(store))
+    exports = LateExporter(store, settings, faults)
     try:
+        exports.start()
         _announce(settings, restart.port, seed)
         ended_by = await stopping
         _LOG.info("stopping")
@@ -103,6 +106,7 @@ async def _serve(
         expiring.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await expiring
+        await exports.close()
 
 
 async def _expire(store: Store) -> None:
