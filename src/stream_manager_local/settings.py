@@ -46,6 +46,7 @@ class Settings:
     host: str = "127.0.0.1"
     port: int = 8088
     port_file: Path | None = None
+    stops_with_stdin: bool = False
     root: Path = Path()
     authenticate: bool = False
     auth_token: str = ""
@@ -130,8 +131,8 @@ def _with_authentication(settings: Settings, *, is_said: bool) -> Settings:
 
 
 def _default_root(environment: Mapping[str, str]) -> Path:
-    state = environment.get("XDG_STATE_HOME") or os.path.join(os.path.expanduser("~"), ".local", "state")
-    return Path(state) / "stream-manager-local"
+    state = Path(environment.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
+    return state / "stream-manager-local"
 
 
 def _integer(least: int, most: int) -> Callable[[str], object]:
@@ -221,6 +222,15 @@ OPTIONS: tuple[Option, ...] = (
         Path,
         "FILE",
         "write the port into this file once clients are served",
+    ),
+    Option(
+        "stops_with_stdin",
+        "--stop-with-stdin",
+        (),
+        _flag,
+        "",
+        "stop when standard input ends: whoever started the server, a test, takes it along when it dies",
+        is_switch=True,
     ),
     Option(
         "host",
