@@ -57,7 +57,7 @@ def test_an_upload_is_continued_by_the_next_server(tmp_path: Path) -> None:
         assert len(content) == 11 * MIB
         assert [each for each in store.stored if each.endswith("part 1")] == [f"{name} part 1"]
         assert sum("uploads" in request.query for request in store.requests) == 1
-    assert json.loads((tmp_path / "store" / ".uploads.json").read_bytes()) == []
+    assert not (tmp_path / "store" / ".uploads.json").exists()
 
 
 @pytest.mark.parametrize("change", ["stream deleted", "export removed", "task done"])
@@ -75,7 +75,7 @@ def test_an_upload_whose_task_is_gone_is_aborted_after_the_start(tmp_path: Path,
     async def run() -> None:
         async with staged(tmp_path, to_scripted(store)):
             await until(lambda: not store.uploads)
-            await until(lambda: json.loads(record.read_bytes()) == [])
+            await until(lambda: not record.exists())
 
     record = tmp_path / "store" / ".uploads.json"
     with ScriptedS3(second_part_hangs) as store:

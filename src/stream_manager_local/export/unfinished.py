@@ -97,7 +97,10 @@ def _read(path: str) -> dict[Place, Upload]:
 
 
 def _write(path: str, known: Mapping[Place, Upload]) -> None:
-    """Whole and durable, or not at all."""
+    """Whole and durable, or not at all; there is no file where there is nothing to remember."""
+    if not known:
+        os.unlink(path)
+        return
     beside = f"{path}.new"
     with open(beside, "w", encoding="ascii") as file:
         json.dump([[*place, asdict(upload)] for place, upload in known.items()], file)
