@@ -5,7 +5,8 @@ import os
 from typing import TYPE_CHECKING
 
 import pytest
-from stream_manager_local.protocol.codes import Status, StatusLevel
+
+from stream_manager_local.protocol.codes import Persistence, Status, StatusLevel
 from stream_manager_local.protocol.definition import OtherExport, S3Export, StatusConfig
 from stream_manager_local.protocol.errors import Refused
 from stream_manager_local.store import Created, Deleted, Store, StoreUnusable
@@ -64,7 +65,9 @@ def test_every_name_is_that_of_a_stream_of_its_own(stage: Stage) -> None:
         store.create(defined(name)).append(repr(name).encode())
     store = stage.reopen(store)
     assert sorted(store.names()) == sorted(HARD_NAMES)
-    assert [payloads(store.get(name)) for name in HARD_NAMES] == [[repr(name).encode()] for name in HARD_NAMES]
+    assert [payloads(store.get(name)) for name in HARD_NAMES] == [
+        [repr(name).encode()] for name in HARD_NAMES
+    ]
     store.close()
     assert stage.reports == []
 
@@ -75,7 +78,9 @@ def test_names_do_not_reach_out_of_the_store(stage: Stage, store: Store) -> None
     folders = [entry for entry in os.listdir(stage.root) if entry != ".lock"]
     assert len({folder.lower() for folder in folders}) == len(HARD_NAMES)
     assert all(len(os.fsencode(folder)) <= 100 for folder in folders)
-    assert all(sorted(os.listdir(stage.root / folder)) == [f"{0:020}.segment", "stream.json"] for folder in folders)
+    assert all(
+        sorted(os.listdir(stage.root / folder)) == [f"{0:020}.segment", "stream.json"] for folder in folders
+    )
 
 
 def test_definitions_are_there_after_a_restart(stage: Stage) -> None:
@@ -112,26 +117,26 @@ def test_a_deleted_stream_stays_deleted_after_a_restart(stage: Stage) -> None:
     store.close()
 
 
-def test_a_deleted_stream_takes_nothing_and_gives_nothing(store: Store) -> None:
-    for persistence in (defined().persistence, MEMORY):
-        stream = store.create(defined(persistence=persistence))
-        stream.append(b"a")
-        store.delete("s")
-        assert stream.is_deleted
-        for ask in (lambda: stream.append(b"b"), lambda: stream.read(0, 1, most_bytes=MOST)):
-            with pytest.raises(Refused) as refused:
-                ask()
-            assert refused.value.status is Status.RESOURCE_NOT_FOUND
+@pytest.mark.parametrize("persistence", Persistence)
+def test_a_deleted_stream_takes_nothing_and_gives_nothing(store: Store, persistence: Persistence) -> None:
+    stream = store.create(defined(persistence=persistence))
+    stream.append(b"a")
+    store.delete("s")
+    assert stream.is_deleted
+    for ask in (lambda: stream.append(b"b"), lambda: stream.read(0, 1, most_bytes=MOST)):
+        with pytest.raises(Refused) as refused:
+            ask()
+        assert refused.value.status is Status.RESOURCE_NOT_FOUND
 
 
-def test_who_hears_of_a_deletion_can_still_read_the_messages(store: Store) -> None:
-    for persistence in (defined().persistence, MEMORY):
-        stream = store.create(defined(persistence=persistence))
-        stream.append(b"a")
-        heard: list[tuple[bool, list[bytes], list[str]]] = []
-        stream.watch(lambda event: heard.append((event.stream.is_deleted, payloads(event.stream), store.names())))
-        store.delete("s")
-        assert heard == [(True, [b"a"], [])]
+@pytest.mark.parametrize("persistence", Persistence)
+def test_who_hears_of_a_deletion_can_still_read_the_messages(store: Store, persistence: Persistence) -> None:
+    stream = store.create(defined(persistence=persistence))
+    stream.append(b"a")
+    heard: list[tuple[bool, list[bytes], list[str]]] = []
+    stream.watch(lambda event: heard.append((event.stream.is_deleted, payloads(event.stream), store.names())))
+    store.delete("s")
+    assert heard == [(True, [b"a"], [])]
 
 
 def test_who_watches_the_store_hears_of_streams_that_come_and_go(store: Store) -> None:
@@ -168,7 +173,10 @@ def test_what_a_creation_or_deletion_left_half_done_is_cleared_away(stage: Stage
         (b"[]", "cannot be understood"),
         (b'{"format": 1}', "definition"),
         (b'{"format": 1, "definition": {"name": "s"}}', "strategyOnFull"),
-        (b'{"format": 1, "definition": {"name": "other", "strategyOnFull": 0}}', "whose folder has another name"),
+        (
+            b'{"format": 1, "definition": {"name": "other", "strategyOnFull": 0}}',
+            "whose folder has another name",
+        ),
         (b'{"format": 2}', "a newer version"),
         (b"\xff\xfe\x00", "cannot be understood"),
         (b"[" * 100_000, "cannot be understood"),
