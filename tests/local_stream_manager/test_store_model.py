@@ -174,4 +174,4 @@ class Machine(RuleBasedStateMachine):
 
 
 TestModel = Machine.TestCase
-TestModel.settings = settings(max_examples=60, stateful_step_count=40)
+TestModel.settings = settings(max_examples=40, stateful_step_count=40)
