@@ -1,5 +1,342 @@
-"""The uploader's S3 engine, as the exporter uses it."""
+"""The uploader's S3 engine, as the exporter uses it: the only module that knows the uploader.
 
-from s3_file_uploader.transport.s3.transport import open_s3_transport
+A shipment is one file on its way to one object, over as many tries as it takes. What goes wrong comes
+in three kinds (`Passing`, `Lasting`, `Spoiled`), which is all that the exporter needs to know.
+"""
 
-__all__ = ["open_s3_transport"]
+from __future__ import annotations
+
+import asyncio
+import errno
+import itertools
+import os
+import stat
+from collections import OrderedDict
+from functools import partial
+from typing import TYPE_CHECKING
+
+from s3_file_uploader.config.environment import profile_region
+from s3_file_uploader.errors import (
+    AccessDenied,
+    ConfigurationError,
+    DeliveryError,
+    FileChanged,
+    FileUnreadable,
+    FileVanished,
+    Interrupted,
+    Misconfigured,
+    Refused,
+    Unproven,
+)
+from s3_file_uploader.model import Fingerprint, printable
+from s3_file_uploader.transport.contract import Delivery
+from s3_file_uploader.transport.s3.attributes import Attributes
+from s3_file_uploader.transport.s3.bandwidth import Bandwidth
+from s3_file_uploader.transport.s3.checkpoint import Parts
+from s3_file_uploader.transport.s3.engine import stop
+from s3_file_uploader.transport.s3.fault_table import ClockSkewed, CredentialsExpired, CredentialsRefused
+from s3_file_uploader.transport.s3.transport import S3Transport, open_s3_transport
+from stream_manager_local.export.disk import Disk
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+    from s3_file_uploader.model import Checkpoint, Receipt
+    from stream_manager_local.settings import Settings
+
+__all__ = ["Engine", "Lasting", "Passing", "Shipment", "Spoiled", "Trouble"]
+
+MOST_BUCKETS = 16  # with a transport kept open though nothing goes there at the moment
+_STOP_SECONDS = 5.0  # what hangs in the disk that long is left behind
+_DEFAULT_REGION = "us-east-1"
+_NO_CREDENTIALS = "NoCredentials"
+
+
+class Trouble(Exception):
+    """A try ended without the object; the text is for a status message."""
+
+    retry_after_seconds: float = 0.0
+
+
+class Passing(Trouble):
+    """Network, throttling, credentials, a store that fails: tried again without end."""
+
+
+class Lasting(Trouble):
+    """The store or the disk said no: to try again changes nothing."""
+
+
+class Spoiled(Trouble):
+    """What was sent is not what the file holds, since it changed meanwhile or was damaged: a few more tries."""
+
+
+class Engine:
+    """Ways to buckets: one transport each, opened with the first file that goes there. Used from one loop.
+
+    `open_transport` is for tests; it gets the bucket.
+    """
+
+    def __init__(
+        self, settings: Settings, *, open_transport: Callable[[str], S3Transport] | None = None
+    ) -> None:
+        self._parts = settings.least_part_bytes
+        self._open_transport = open_transport or partial(_open, settings, _bandwidth_of(settings))
+        self._transports: OrderedDict[str, S3Transport] = OrderedDict()
+        self._users: dict[str, int] = {}
+        self._closings: set[asyncio.Task[None]] = set()
+        self._ids = itertools.count(1)
+        self.disk = Disk(settings.export_threads)
+
+    def shipment(
+        self,
+        paths: Sequence[bytes],
+        bucket: str,
+        key: str,
+        metadata: Mapping[str, str],
+        *,
+        multipart_threshold: int,
+        began: Callable[[bool], Awaitable[None]],
+    ) -> Shipment:
+        """The first of `paths` that is there goes; `began` is told, in each try, whether it goes in parts."""
+        attributes = Attributes(
+            headers={f"x-amz-meta-{name}": value for name, value in metadata.items()},
+            parts=Parts(multipart_threshold, self._parts),
+        )
+        return Shipment(self, paths, bucket, key, attributes=attributes, began=began)
+
+    async def deliver(self, bucket: str, delivery: Delivery, attributes: Attributes) -> Receipt:
+        """As a transport's; cancelled, it ends once nothing of it runs any more."""
+        transport = self._enter(bucket)
+        try:
+            outcome = transport.deliver(delivery, attributes)
+            try:
+                return await asyncio.shield(outcome)
+            except asyncio.CancelledError:
+                stop(outcome)
+                await asyncio.wait({outcome}, timeout=_STOP_SECONDS)
+                outcome.cancel()
+                raise
+        finally:
+            self._leave(bucket)
+
+    async def abandon(self, bucket: str, checkpoint: Checkpoint) -> None:
+        """Abort the multipart upload of a checkpoint; DeliveryError where that cannot be done."""
+        transport = self._enter(bucket)
+        try:
+            await transport.abandon(checkpoint)
+        finally:
+            self._leave(bucket)
+
+    def next_id(self) -> int:
+        return next(self._ids)
+
+    async def close(self) -> None:
+        """Nothing may be under way any more."""
+        self.disk.close()
+        for transport in self._transports.values():
+            self._close(transport)
+        self._transports.clear()
+        if self._closings:
+            await asyncio.wait(set(self._closings))
+
+    def _enter(self, bucket: str) -> S3Transport:
+        transport = self._transports.get(bucket)
+        if transport is None:
+            try:
+                transport = self._transports[bucket] = self._open_transport(bucket)
+            except ConfigurationError as error:
+                raise Lasting(f"{error}. {error.advice}") from error
+        self._transports.move_to_end(bucket)
+        self._users[bucket] = self._users.get(bucket, 0) + 1
+        return transport
+
+    def _leave(self, bucket: str) -> None:
+        self._users[bucket] -= 1
+        if not self._users[bucket]:
+            del self._users[bucket]
+        idle = [each for each in self._transports if each not in self._users]
+        for each in idle[: max(0, len(self._transports) - MOST_BUCKETS)]:
+            self._close(self._transports.pop(each))
+
+    def _close(self, transport: S3Transport) -> None:
+        task = asyncio.get_running_loop().create_task(transport.close())
+        self._closings.add(task)
+        task.add_done_callback(self._closings.discard)
+
+
+class Shipment:
+    """One file to one object. `size` is that of the file in the last try, in bytes."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        paths: Sequence[bytes],
+        bucket: str,
+        key: str,
+        *,
+        attributes: Attributes,
+        began: Callable[[bool], Awaitable[None]],
+    ) -> None:
+        self._engine = engine
+        self._paths = paths
+        self._bucket = bucket
+        self._key = key
+        self._attributes = attributes
+        self._began = began
+        self._checkpoint: Checkpoint | None = None
+        self._left: list[Checkpoint] = []  # uploads that could not be aborted when they were of no more use
+        self.size = 0
+
+    async def carry(self) -> None:
+        """One try: ends when the store has proved that it holds the file. Raises Trouble."""
+        path, fingerprint = await self._engine.disk.call(_found, self._paths)
+        self.size = fingerprint.size
+        parts = self._attributes.parts
+        assert parts is not None
+        await self._began(fingerprint.size > parts.put_limit_bytes)
+        delivery = Delivery(
+            self._engine.next_id(),
+            _Source(path, fingerprint),
+            self._bucket,
+            self._key,
+            self._save,
+            self._checkpoint,
+            give_up=self._give_up,
+        )
+        try:
+            await self._engine.deliver(self._bucket, delivery, self._attributes)
+        except DeliveryError as error:
+            raise _trouble_of(error) from error
+
+    async def take_back(self, seconds: float) -> str:
+        """Abort what was begun and will not be completed; "", or why something is left in the bucket."""
+        if self._checkpoint is not None:
+            self._left.append(self._checkpoint)
+            self._checkpoint = None
+        problems = [await self._abort(each, seconds) for each in self._left]
+        self._left.clear()
+        return "; ".join(filter(None, problems))
+
+    async def _abort(self, checkpoint: Checkpoint, seconds: float) -> str:
+        reason = f"no answer within {seconds:g} s"
+        try:
+            await asyncio.wait_for(self._engine.abandon(self._bucket, checkpoint), seconds)
+        except asyncio.TimeoutError:
+            pass
+        except (DeliveryError, Trouble) as error:
+            reason = str(error)
+        else:
+            return ""
+        upload = checkpoint.get("upload_id", "")
+        return (
+            f"the multipart upload {upload} of s3://{self._bucket}/{self._key} could not be aborted: {reason}"
+        )
+
+    async def _save(self, checkpoint: Checkpoint | None) -> None:
+        self._checkpoint = checkpoint
+
+    async def _give_up(self, _reason: str) -> None:
+        if self._checkpoint is not None:
+            self._left.append(self._checkpoint)
+            self._checkpoint = None
+
+
+class _Source:
+    """A file as its last look found it. No lease: a task's file is its client's to look after."""
+
+    def __init__(self, path: bytes, fingerprint: Fingerprint) -> None:
+        self._path = path
+        self.fingerprint = fingerprint
+
+    def open(self) -> _OpenFile:
+        try:
+            # Without O_NONBLOCK a FIFO that took the file's place would hold up the engine for ever.
+            descriptor = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        except OSError as error:
+            kind = FileVanished if error.errno in (errno.ENOENT, errno.ENOTDIR) else FileUnreadable
+            raise kind(_said(self._path, error)) from error
+        file = _OpenFile(descriptor, self.fingerprint)
+        try:
+            file.check_unchanged()
+        except DeliveryError:
+            file.close()
+            raise
+        return file
+
+
+class _OpenFile:
+    def __init__(self, descriptor: int, fingerprint: Fingerprint) -> None:
+        self._descriptor = descriptor
+        self._fingerprint = fingerprint
+
+    def fileno(self) -> int:
+        return self._descriptor
+
+    @property
+    def size(self) -> int:
+        return self._fingerprint.size
+
+    def check_unchanged(self) -> None:
+        """By size and modification time; a new name or other rights are no other content."""
+        now = Fingerprint.of(os.fstat(self._descriptor))
+        if not now.same_but_for_ctime(self._fingerprint):
+            raise FileChanged("the file changed while it was uploaded")
+
+    def close(self) -> None:
+        os.close(self._descriptor)
+
+
+def _found(paths: Sequence[bytes]) -> tuple[bytes, Fingerprint]:
+    """The first that is there; Lasting where none is, or it is no regular file. Blocks on the disk."""
+    for path in paths:
+        try:
+            status = os.stat(path)
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError as error:
+            raise Lasting(_said(path, error)) from error
+        if not stat.S_ISREG(status.st_mode):
+            kind = "a directory" if stat.S_ISDIR(status.st_mode) else "no regular file"
+            raise Lasting(f"{printable(path)} is {kind}")
+        return path, Fingerprint.of(status)
+    raise Lasting(f"there is no file {' nor '.join(printable(path) for path in paths)}")
+
+
+def _said(path: bytes, error: OSError) -> str:
+    return f"{printable(path)} cannot be read: {error.strerror}"
+
+
+def _trouble_of(error: DeliveryError) -> Trouble:
+    """What the engine's error means for a task: the advice in it is for users of the uploader and is left out."""
+    if isinstance(error, FileChanged | Unproven):
+        return Spoiled(str(error))
+    if isinstance(error, FileVanished | FileUnreadable | AccessDenied | Refused):
+        return Lasting(str(error))
+    if isinstance(error, Misconfigured) and not _is_about_credentials(error):
+        return Lasting(str(error))
+    passing = Passing("the server is stopping" if isinstance(error, Interrupted) else str(error))
+    passing.retry_after_seconds = error.retry_after_seconds
+    return passing
+
+
+def _is_about_credentials(error: Misconfigured) -> bool:
+    """They may be renewed, and a clock may be set: no reason to give a task up."""
+    is_known = isinstance(error, CredentialsExpired | CredentialsRefused | ClockSkewed)
+    return is_known or error.code == _NO_CREDENTIALS
+
+
+def _bandwidth_of(settings: Settings) -> Bandwidth | None:
+    limit = settings.export_bytes_per_second
+    return None if limit is None else Bandwidth(limit)
+
+
+def _open(settings: Settings, bandwidth: Bandwidth | None, bucket: str) -> S3Transport:
+    region = settings.region or profile_region(os.environ.get("AWS_PROFILE", ""), os.environ)
+    return open_s3_transport(
+        bucket=bucket,
+        region=region or _DEFAULT_REGION,
+        endpoint_url=settings.endpoint_url,
+        ca_bundle=os.environ.get("AWS_CA_BUNDLE", ""),
+        profile=os.environ.get("AWS_PROFILE", ""),
+        bandwidth=bandwidth,
+    )

@@ -1,5 +1,5 @@
 """CBOR, as it stands in frames."""
 
-from cbor2 import dumps, loads
+from cbor2 import CBORDecoder, dumps, loads
 
-__all__ = ["dumps", "loads"]
+__all__ = ["CBORDecoder", "dumps", "loads"]

@@ -87,10 +87,10 @@ class S3Export:
         wire: dict[str, object] = {
             "identifier": self.identifier,
             "sizeThresholdForMultipartUploadBytes": self.multipart_threshold,
-            "disabled": self.disabled,
         }
         if self.priority is not None:
             wire["priority"] = self.priority
+        wire["disabled"] = self.disabled
         if self.status is not None:
             wire["statusConfig"] = self.status.to_wire()
         return wire
@@ -148,17 +148,20 @@ class StreamDefinition:
     exports: tuple[S3Export | OtherExport, ...] = ()
 
     def to_wire(self) -> dict[str, object]:
-        """With all defaults filled in, of values that CBOR and JSON both know. `from_wire` takes it back."""
+        """With all defaults filled in, of values that CBOR and JSON both know, in the order of AWS's SDK.
+
+        `from_wire` takes it back.
+        """
         wire: dict[str, object] = {
             "name": self.name,
             "maxSize": self.max_size,
             "streamSegmentSize": self.segment_size,
-            "strategyOnFull": int(self.strategy_on_full),
-            "persistence": int(self.persistence),
-            "flushOnWrite": self.flush_on_write,
         }
         if self.time_to_live_millis is not None:
             wire["timeToLiveMillis"] = self.time_to_live_millis
+        wire["strategyOnFull"] = int(self.strategy_on_full)
+        wire["persistence"] = int(self.persistence)
+        wire["flushOnWrite"] = self.flush_on_write
         if self.exports:
             wire["exportDefinition"] = self._exports_to_wire()
         return wire

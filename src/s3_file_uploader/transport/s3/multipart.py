@@ -98,7 +98,7 @@ class Multipart:
         self._slots = slots
         self._keeper = keeper
         self._upload_id = ""
-        self._part_size = part_size_of(file.size)
+        self._part_size = self._first_part_size
         self._there: dict[int, Part] = {}  # what the store said it has, not believed yet
         self._values: dict[int, str] = {}  # the checksum of each part
         self._etags: dict[int, str] = {}
@@ -170,7 +170,7 @@ class Multipart:
 
     async def _keep(self, error: DeliveryError) -> None:
         """For the next try. A line on which no part ever got through is tried with the smallest there may be."""
-        if isinstance(error, TransferFault) and not self._arrived:
+        if isinstance(error, TransferFault) and not self._arrived and self._attributes.parts is None:
             self._part_size = min(self._part_size, smallest_part_size_of(self._file.size))
             self._told_bytes = -1
         await self._tell(least_bytes=1)
@@ -203,14 +203,14 @@ class Multipart:
             receipt = await self._already_there()
             if receipt is None:
                 await self._keeper.save(self._delivery, None)
-                self._part_size = part_size_of(self._file.size)
+                self._part_size = self._first_part_size
                 self._values.clear()  # of parts of another size
             return receipt
         except (AccessDenied, Refused):
             # No right to list, if aborting it is allowed. Where that is denied too, it may be allowed again later.
             await abort_upload(self._store, self._delivery.key, upload_id)
             await self._keeper.save(self._delivery, None)
-            self._part_size = part_size_of(self._file.size)
+            self._part_size = self._first_part_size
             return None
         self._upload_id = upload_id
         self._arrived = {number: part.size for number, part in self._there.items()}
@@ -259,6 +259,12 @@ class Multipart:
         return parts_of(response.body, self._checksum.element)
 
     # -- parts
+
+    @property
+    def _first_part_size(self) -> int:
+        """In bytes, unless a checkpoint says otherwise."""
+        parts, size = self._attributes.parts, self._file.size
+        return part_size_of(size) if parts is None else parts.size_of(size)
 
     @property
     def _part_count(self) -> int:
