@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import pytest
@@ -39,4 +40,4 @@ def client(server: LocalStreamManager) -> Iterator[StreamManagerClient]:
 @pytest.fixture
 def stream_name(request: pytest.FixtureRequest) -> str:
     """One that no other test uses."""
-    return str(request.node.name)[:200].replace("[", "-").replace("]", "-").replace("/", "-")
+    return re.sub(r"[^\w.-]", "-", str(request.node.name), flags=re.ASCII)[:200]

@@ -57,7 +57,9 @@ def test_a_key_may_have_several_placeholders_or_none() -> None:
     "pattern", ["b", "yyyy/f", "ddd", "HHH", "i", "VVV", "p", "SSSSSSSSSS", "MMMMMM", "aa"]
 )
 def test_what_java_refuses_is_refused_with_the_letters_that_are_wrong(pattern: str) -> None:
-    with pytest.raises(BadPlaceholder, match=f"`{pattern.split('/')[-1]}` in !{{timestamp:{pattern}}}"):
+    with pytest.raises(
+        BadPlaceholder, match=f"`{pattern.rsplit('/', maxsplit=1)[-1]}` in !{{timestamp:{pattern}}}"
+    ):
         resolved(f"!{{timestamp:{pattern}}}", NEW_YEAR)
 
 

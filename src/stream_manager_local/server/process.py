@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from stream_manager_local.settings import Settings
 
-__all__ = ["RESTARTED_ON", "serve"]
+__all__ = ["RESTARTED_ON", "Restart", "make_listener", "serve"]
 
 _LOG = logging.getLogger("stream_manager_local")
 
@@ -74,25 +74,12 @@ class Restart:
 async def _serve(
     settings: Settings, store: Store, stopping: asyncio.Future[int], server_version: str, restart: Restart
 ) -> int:
-    loop = asyncio.get_running_loop()
     seed = int.from_bytes(os.urandom(4), "big") if settings.fault_seed is None else settings.fault_seed
     faults = Faults(settings.faults, chance=Random(seed))  # noqa: S311  # which fault strikes is no secret
     ends = Ends(crash=lambda: os.kill(os.getpid(), signal.SIGKILL), restart=restart)
-    house = House(
-        Service(store, Polls(loop), settings.most_message_bytes),
-        Mischief(faults, ends, loop),
-        server_version=server_version,
-        auth_token=settings.auth_token if settings.authenticate else None,
-        new_identifier=Identifiers(os.urandom(4).hex()),
-    )
-    listener = Listener(
-        house,
-        most_payload_bytes=settings.most_message_bytes + FRAME_OVERHEAD_BYTES,
-        most_connections=settings.most_connections,
-        handshake_seconds=settings.handshake_seconds,
-    )
+    listener = make_listener(settings, store, faults, ends, server_version)
     restart.port = await listener.start(settings.host, settings.port)
-    expiring = loop.create_task(_expire(store))
+    expiring = asyncio.get_running_loop().create_task(_expire(store))
     exports = LateExporter(store, settings, faults)
     try:
         exports.start()
@@ -107,6 +94,26 @@ async def _serve(
         with contextlib.suppress(asyncio.CancelledError):
             await expiring
         await exports.close()
+
+
+def make_listener(
+    settings: Settings, store: Store, faults: Faults, ends: Ends, server_version: str
+) -> Listener:
+    """Who answers clients from this store, on the loop that runs; not listening yet."""
+    loop = asyncio.get_running_loop()
+    house = House(
+        Service(store, Polls(loop), settings.most_message_bytes),
+        Mischief(faults, ends, loop),
+        server_version=server_version,
+        auth_token=settings.auth_token if settings.authenticate else None,
+        new_identifier=Identifiers(os.urandom(4).hex()),
+    )
+    return Listener(
+        house,
+        most_payload_bytes=settings.most_message_bytes + FRAME_OVERHEAD_BYTES,
+        most_connections=settings.most_connections,
+        handshake_seconds=settings.handshake_seconds,
+    )
 
 
 async def _expire(store: Store) -> None:
