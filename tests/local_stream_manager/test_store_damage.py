@@ -5,6 +5,7 @@ import struct
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
 from stream_manager_local.protocol.codes import Status
 from stream_manager_local.protocol.errors import Refused
 from stream_manager_local.store import OVERHEAD_BYTES
@@ -45,18 +46,23 @@ def overwrite(path: Path, offset: int, data: bytes) -> None:
 
 def survey(stream: Stream) -> tuple[list[int], list[int]]:
     """(numbers that can be read, numbers that are answered with a read error), one read after the other."""
-    good, bad = [], []
+    good: list[int] = []
+    bad: list[int] = []
     for number in range(stream.oldest, stream.newest + 1):
-        try:
-            (message,) = stream.read(number, 1, most_bytes=MOST)
-        except Refused as refused:
-            assert refused.status is Status.MESSAGE_STORE_READ_ERROR
-            bad.append(number)
-        else:
-            assert message.sequence_number == number
-            assert message.payload == b"%04d" % number * 250
-            good.append(number)
+        (bad if is_damaged(stream, number) else good).append(number)
     return good, bad
+
+
+def is_damaged(stream: Stream, number: int) -> bool:
+    try:
+        (message,) = stream.read(number, 1, most_bytes=MOST)
+    except Refused as refused:
+        if refused.status is not Status.MESSAGE_STORE_READ_ERROR:
+            raise
+        return True
+    assert message.sequence_number == number
+    assert message.payload == b"%04d" % number * 250
+    return False
 
 
 def check_others(stage: Stage, *, lost: list[int], is_open_report: bool) -> None:

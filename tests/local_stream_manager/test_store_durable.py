@@ -8,6 +8,7 @@ import threading
 from typing import TYPE_CHECKING
 
 import pytest
+
 from stream_manager_local.protocol.codes import Status
 from stream_manager_local.protocol.definition import S3Export
 from stream_manager_local.protocol.errors import Refused
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Coroutine
     from pathlib import Path
 
+    from stream_manager_local.protocol.definition import StreamDefinition
     from stream_manager_local.store import Store, Stream
 
 _FLUSHED = defined(flush_on_write=True)
@@ -55,20 +57,19 @@ def test_each_message_that_is_waited_for_is_synced(stage: Stage) -> None:
 
 
 def test_messages_that_wait_at_the_same_time_share_a_sync(stage: Stage) -> None:
-    gate = threading.Event()
     stage.edge = edge = CountingEdge()
 
     async def main() -> None:
         store = stage.open()
         stream = store.create(_FLUSHED)
-        edge._before_fsync = gate.wait
+        edge.gate.clear()
         before = edge.fsync_count
         first = asyncio.ensure_future(kept(stream, b"first"))
         await asyncio.sleep(0)
         others = [asyncio.ensure_future(kept(stream, b"other")) for _ in range(100)]
         await asyncio.sleep(0)
         assert not any(each.done() for each in [first, *others])
-        gate.set()
+        edge.gate.set()
         await asyncio.gather(first, *others)
         assert edge.fsync_count - before == 2
         store.close()
@@ -92,12 +93,12 @@ def test_what_was_synced_is_not_synced_again(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize("definition", [defined(), defined(persistence=MEMORY, flush_on_write=True)])
-def test_nothing_is_synced_that_need_not_be(stage: Stage, definition: object) -> None:
+def test_nothing_is_synced_that_need_not_be(stage: Stage, definition: StreamDefinition) -> None:
     stage.edge = edge = CountingEdge()
 
     async def main() -> None:
         store = stage.open()
-        stream = store.create(definition)  # type: ignore[arg-type]
+        stream = store.create(definition)
         before = edge.fsync_count
         for _ in range(10):
             await kept(stream, b"x" * 1000)
@@ -132,7 +133,7 @@ def test_a_disk_that_hangs_holds_its_stream_and_no_other(stage: Stage) -> None:
     class OneHangs(Edge):
         def fsync(self, descriptor: int) -> None:
             if "/hangs-" in os.readlink(f"/proc/self/fd/{descriptor}") and is_hanging:
-                gate.wait()
+                gate.wait(60)
 
     is_hanging = False
     stage.edge = OneHangs()
@@ -154,18 +155,17 @@ def test_a_disk_that_hangs_holds_its_stream_and_no_other(stage: Stage) -> None:
 
 
 def test_waiting_for_the_disk_has_an_end(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    gate = threading.Event()
     monkeypatch.setattr(durability.Durability.wait, "__defaults__", (0.05,))
     stage.edge = edge = CountingEdge()
 
     async def main() -> None:
         store = stage.open()
         stream = store.create(_FLUSHED)
-        edge._before_fsync = gate.wait
+        edge.gate.clear()
         with pytest.raises(Refused, match="still does not say") as refused:
             await kept(stream, b"x")
         assert refused.value.status is Status.SERVER_TIMEOUT
-        gate.set()
+        edge.gate.set()
         store.close()
 
     run(main())
@@ -203,18 +203,17 @@ def test_a_disk_that_fails_to_sync_is_told_to_whoever_waits_and_the_stream_goes_
 
 
 def test_who_waits_may_give_up_without_harm_to_others(stage: Stage) -> None:
-    gate = threading.Event()
     stage.edge = edge = CountingEdge()
 
     async def main() -> None:
         store = stage.open()
         stream = store.create(_FLUSHED)
-        edge._before_fsync = gate.wait
+        edge.gate.clear()
         waiting = [asyncio.ensure_future(kept(stream, b"x")) for _ in range(3)]
         await asyncio.sleep(0)
         waiting[0].cancel()
         await asyncio.sleep(0)
-        gate.set()
+        edge.gate.set()
         results = await asyncio.gather(*waiting, return_exceptions=True)
         assert isinstance(results[0], asyncio.CancelledError)
         assert results[1:] == [1, 2]
@@ -224,16 +223,15 @@ def test_who_waits_may_give_up_without_harm_to_others(stage: Stage) -> None:
 
 
 def test_a_stream_that_is_deleted_while_somebody_waits_keeps_nobody_waiting(stage: Stage) -> None:
-    gate = threading.Event()
     stage.edge = edge = CountingEdge()
 
     async def main() -> None:
         store = stage.open()
         stream = store.create(_FLUSHED)
-        edge._before_fsync = gate.wait
+        edge.gate.clear()
         waiting = [asyncio.ensure_future(kept(stream, b"x")) for _ in range(3)]
         await asyncio.sleep(0)
-        gate.set()
+        edge.gate.set()
         store.delete("s")
         await asyncio.gather(*waiting)
         store.close()

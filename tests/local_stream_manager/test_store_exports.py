@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 import pytest
+
 from stream_manager_local.protocol.definition import S3Export
 from stream_manager_local.store.edge import Edge
 from stream_manager_local.store.exports import SAVE_SECONDS
@@ -116,22 +117,31 @@ def test_progress_is_not_written_for_each_message(stage: Stage) -> None:
 
 
 def test_progress_is_on_the_disk_a_second_later_also_when_nothing_else_happens(stage: Stage) -> None:
+    saving = asyncio.Event()
+
+    class Renames(Edge):
+        def rename(self, old: str, new: str) -> None:
+            super().rename(old, new)
+            if new.endswith("exports.json") and '"next_sequence": 2' in saved(stage):
+                saving.set()
+
     async def main() -> None:
+        stage.edge = Renames()
         store = stage.open()
         stream = filled(store)
         stage.clock.pass_seconds(SAVE_SECONDS)
         stream.advance("e", 1, exported_bytes=1, at=1.0)
         stream.advance("e", 2, exported_bytes=1, at=1.0)
         assert '"next_sequence": 1' in saved(stage)
-        while '"next_sequence": 2' not in saved(stage):
-            await asyncio.sleep(0.05)
+        await saving.wait()
+        assert '"next_sequence": 2' in saved(stage)
         store.close()
 
     asyncio.run(asyncio.wait_for(main(), 60))
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"{", b"[1]", b'[{"identifier": "e", "unknown": 1}]', b"{}", b"7", b"\xff"]
+    "content", [b"", b"{", b"[1]", b'{"exports": [{"identifier": "e", "unknown": 1}]}', b"{}", b"7", b"\xff"]
 )
 def test_progress_that_cannot_be_understood_begins_anew_and_loses_nothing(
     stage: Stage, content: bytes

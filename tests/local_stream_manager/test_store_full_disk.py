@@ -5,6 +5,7 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
+
 from stream_manager_local.protocol.codes import Status
 from stream_manager_local.protocol.definition import S3Export
 from stream_manager_local.protocol.errors import Refused
@@ -12,6 +13,13 @@ from support.local_store import KIB, OVERWRITE, FullDiskEdge, Stage, defined, pa
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from stream_manager_local.store import Stream
+
+
+def append_twice(stream: Stream, payload: bytes) -> None:
+    stream.append(payload)
+    stream.append(payload)
 
 
 @pytest.mark.parametrize("room", range(0, 1100, 97))
@@ -28,8 +36,7 @@ def test_a_full_disk_is_an_error_and_costs_nothing_that_was_appended(
     for is_reopened in (False, True):
         edge.room = room
         with pytest.raises(Refused, match="No space left on device") as refused:
-            stream.append(b"x" * size)
-            stream.append(b"x" * size)
+            append_twice(stream, b"x" * size)
         assert refused.value.status is Status.UNKNOWN_FAILURE
         appended = payloads(stream)
         assert stream.total_bytes == sum(map(len, appended)) + 20 * len(appended)

@@ -3,6 +3,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+
 from stream_manager_local.protocol.codes import Persistence, Status
 from stream_manager_local.protocol.errors import Refused
 from stream_manager_local.store import OVERHEAD_BYTES, Appended

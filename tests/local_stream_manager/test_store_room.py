@@ -4,6 +4,7 @@ import dataclasses
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
 from stream_manager_local.protocol.codes import Persistence, Status
 from stream_manager_local.protocol.definition import OtherExport, S3Export
 from stream_manager_local.protocol.errors import Refused

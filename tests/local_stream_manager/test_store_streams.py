@@ -5,7 +5,8 @@ import os
 from typing import TYPE_CHECKING
 
 import pytest
-from stream_manager_local.protocol.codes import Status, StatusLevel
+
+from stream_manager_local.protocol.codes import Persistence, Status, StatusLevel
 from stream_manager_local.protocol.definition import OtherExport, S3Export, StatusConfig
 from stream_manager_local.protocol.errors import Refused
 from stream_manager_local.store import Created, Deleted, Store, StoreUnusable
@@ -116,28 +117,26 @@ def test_a_deleted_stream_stays_deleted_after_a_restart(stage: Stage) -> None:
     store.close()
 
 
-def test_a_deleted_stream_takes_nothing_and_gives_nothing(store: Store) -> None:
-    for persistence in (defined().persistence, MEMORY):
-        stream = store.create(defined(persistence=persistence))
-        stream.append(b"a")
-        store.delete("s")
-        assert stream.is_deleted
-        for ask in (lambda: stream.append(b"b"), lambda: stream.read(0, 1, most_bytes=MOST)):
-            with pytest.raises(Refused) as refused:
-                ask()
-            assert refused.value.status is Status.RESOURCE_NOT_FOUND
+@pytest.mark.parametrize("persistence", Persistence)
+def test_a_deleted_stream_takes_nothing_and_gives_nothing(store: Store, persistence: Persistence) -> None:
+    stream = store.create(defined(persistence=persistence))
+    stream.append(b"a")
+    store.delete("s")
+    assert stream.is_deleted
+    for ask in (lambda: stream.append(b"b"), lambda: stream.read(0, 1, most_bytes=MOST)):
+        with pytest.raises(Refused) as refused:
+            ask()
+        assert refused.value.status is Status.RESOURCE_NOT_FOUND
 
 
-def test_who_hears_of_a_deletion_can_still_read_the_messages(store: Store) -> None:
-    for persistence in (defined().persistence, MEMORY):
-        stream = store.create(defined(persistence=persistence))
-        stream.append(b"a")
-        heard: list[tuple[bool, list[bytes], list[str]]] = []
-        stream.watch(
-            lambda event: heard.append((event.stream.is_deleted, payloads(event.stream), store.names()))
-        )
-        store.delete("s")
-        assert heard == [(True, [b"a"], [])]
+@pytest.mark.parametrize("persistence", Persistence)
+def test_who_hears_of_a_deletion_can_still_read_the_messages(store: Store, persistence: Persistence) -> None:
+    stream = store.create(defined(persistence=persistence))
+    stream.append(b"a")
+    heard: list[tuple[bool, list[bytes], list[str]]] = []
+    stream.watch(lambda event: heard.append((event.stream.is_deleted, payloads(event.stream), store.names())))
+    store.delete("s")
+    assert heard == [(True, [b"a"], [])]
 
 
 def test_who_watches_the_store_hears_of_streams_that_come_and_go(store: Store) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,6 @@ from stream_manager_local.store import Choices, Store
 from stream_manager_local.store.edge import Edge
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     from stream_manager_local.store import Message, Stream
@@ -109,14 +109,15 @@ def segment_files(root: Path) -> list[Path]:
 
 
 class CountingEdge(Edge):
-    """Counts fsync; `before_fsync` may wait, or raise."""
+    """Counts fsync, which takes until the gate is open."""
 
-    def __init__(self, before_fsync: Callable[[], None] = lambda: None) -> None:
+    def __init__(self) -> None:
         self.fsync_count = 0
-        self._before_fsync = before_fsync
+        self.gate = threading.Event()
+        self.gate.set()
 
     def fsync(self, descriptor: int) -> None:
-        self._before_fsync()
+        self.gate.wait(60)
         self.fsync_count += 1
 
 

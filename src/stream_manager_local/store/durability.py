@@ -68,6 +68,7 @@ class Durability:
         """
         loop = asyncio.get_running_loop()
         deadline = loop.time() + patience_seconds
+        sequence = min(sequence, self._written_end - 1)
         while self._durable_end <= sequence:
             if self._running is None:
                 self._begin(loop)
