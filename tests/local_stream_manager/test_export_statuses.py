@@ -237,6 +237,25 @@ def test_a_full_status_stream_is_waited_for_and_then_done_without(
         asyncio.run(run())
 
 
+def test_a_status_that_is_too_large_for_its_stream_is_not_waited_for(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def run() -> None:
+        exports = (s3_export(status="small"),)
+        patience = replace(HASTY, status=1e9)
+        async with staged(tmp_path, to_scripted(store), exports=exports, patience=patience) as stage:
+            stage.store.create(definition("small", max_size=1024, segment_size=1024))
+            path = new_file(tmp_path, 10)
+            stage.append(path, "large", userMetadata={"x": "x" * 2000})
+            stage.append(path, "small")
+            assert await stage.ended(1, "small") == [(1, "Success")]
+            assert "a status is lost" in caplog.text
+
+    with ScriptedS3() as store:
+        asyncio.run(run())
+        assert len(store.objects) == 2
+
+
 def test_a_status_stream_that_has_room_again_in_time_loses_nothing(tmp_path: Path) -> None:
     async def run() -> None:
         exports = (s3_export(status="small"),)

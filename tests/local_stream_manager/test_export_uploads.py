@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from stream_manager import S3ExportTaskDefinition, Util
 
-from stream_manager_local.export.engine import MOST_BUCKETS
+from stream_manager_local.export.engine import MOST_BUCKETS, Engine
 from stream_manager_local.protocol.codes import Persistence
+from stream_manager_local.settings import Settings
 from support.exports import definition, s3_export, staged, to_scripted, to_seaweed, until
 from support.s3_transports import MIB, new_file
 from support.scripted_s3 import Line, Request, ScriptedS3, honest, serve
@@ -106,6 +107,20 @@ def test_parts_have_the_least_size_that_is_set(
         sent = [request for request in store.requests if "partNumber" in request.query]
         assert sorted(request.size for request in sent) == sorted(parts)
         assert len(store.objects["/bucket/key"]) == size
+
+
+def test_one_limit_of_bandwidth_is_for_all_buckets(tmp_path: Path) -> None:
+    async def run() -> None:
+        settings = Settings(export_bytes_per_second=125_000, endpoint_url="http://127.0.0.1:1")
+        engine = Engine(settings)
+        one, two = (engine._open_transport(bucket) for bucket in ("one", "two"))
+        assert one._bandwidth is not None
+        assert one._bandwidth is two._bandwidth
+        assert one._bandwidth.bytes_per_second == 125_000
+        await asyncio.gather(one.close(), two.close(), engine.close())
+        assert Engine(Settings())._open_transport("three")._bandwidth is None
+
+    asyncio.run(run())
 
 
 # --- Order ---------------------------------------------------------------------------------------------

@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 __all__ = ["Engine", "Lasting", "Passing", "Shipment", "ShipmentLog", "Spoiled", "Trouble"]
 
 MOST_BUCKETS = 16  # with a transport kept open though nothing goes there at the moment
+_LOOK_SECONDS = 60.0
 _STOP_SECONDS = 5.0  # what hangs in the disk that long is left behind
 _DEFAULT_REGION = "us-east-1"
 _NO_CREDENTIALS = "NoCredentials"
@@ -221,7 +222,11 @@ class Shipment:
 
     async def carry(self) -> None:
         """One try: ends when the store has proved that it holds the file. Raises Trouble."""
-        path, fingerprint = await self._engine.disk.call(_found, self._paths)
+        try:
+            looking = self._engine.disk.call(_found, self._paths)
+            path, fingerprint = await asyncio.wait_for(looking, _LOOK_SECONDS)
+        except asyncio.TimeoutError:
+            raise Passing(f"the disk of {printable(self._paths[0])} does not answer") from None
         self.size = fingerprint.size
         parts = self._attributes.parts
         assert parts is not None

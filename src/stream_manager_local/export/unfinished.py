@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Place", "Unfinished", "Upload"]
 
+_WRITE_SECONDS = 30.0
+
 _log = logging.getLogger(__name__)
 
 
@@ -70,10 +72,12 @@ class Unfinished:
             self._known[place] = upload
         async with self._writing:
             try:
-                await self._disk.call(_write, self._path, self._known.copy())
-            except OSError as error:
+                writing = self._disk.call(_write, self._path, self._known.copy())
+                await asyncio.wait_for(writing, _WRITE_SECONDS)
+            except (OSError, asyncio.TimeoutError) as error:
                 if not self._is_refused:
-                    _log.warning("unfinished uploads cannot be remembered in %s: %s", self._path, error)
+                    reason = str(error) or "the disk does not answer"
+                    _log.warning("unfinished uploads cannot be remembered in %s: %s", self._path, reason)
                 self._is_refused = True
             else:
                 self._is_refused = False
