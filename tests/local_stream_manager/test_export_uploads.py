@@ -16,7 +16,8 @@ from stream_manager import S3ExportTaskDefinition, Util
 from stream_manager_local.export.engine import MOST_BUCKETS, Engine
 from stream_manager_local.protocol.codes import Persistence
 from stream_manager_local.settings import Settings
-from support.exports import definition, s3_export, staged, to_scripted, to_seaweed, until
+from support.exports import definition, s3_export, staged, to_scripted, to_server, until
+from support.looked_at import fresh_bucket
 from support.s3_transports import MIB, new_file
 from support.scripted_s3 import ECHO, Line, Request, ScriptedS3, honest, serve
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from support.exports import Stage
+    from support.other_stores import Moto
     from support.seaweed import SeaweedFS
 
 # --- A real server -------------------------------------------------------------------------------------
@@ -36,7 +38,7 @@ def test_files_arrive_with_their_metadata_and_stay_where_they_are(
     path = new_file(tmp_path, 1000, "größe 100%.csv")
 
     async def run() -> None:
-        async with staged(tmp_path, to_seaweed(seaweed)) as stage:
+        async with staged(tmp_path, to_server(seaweed)) as stage:
             metadata = {"Unit": "Car 7", "retry": 1}
             stage.append(path, "in/größe.csv", bucket=bucket, userMetadata=metadata)
             assert await stage.ended(1) == [(0, "Success")]
@@ -72,7 +74,7 @@ def test_a_file_goes_in_parts_only_above_the_threshold(
 
     async def run() -> None:
         export = s3_export(multipart_threshold=6 * MIB)
-        async with staged(tmp_path, to_seaweed(seaweed), exports=(export,)) as stage:
+        async with staged(tmp_path, to_server(seaweed), exports=(export,)) as stage:
             stage.append(path, "key", bucket=bucket)
             expected = [(0, "InProgress")] * more + [(0, "Success")]
             assert await stage.ended(1) == expected
@@ -80,6 +82,21 @@ def test_a_file_goes_in_parts_only_above_the_threshold(
     asyncio.run(run())
     with open(path, "rb") as file:
         assert seaweed.read_object(bucket, "key") == file.read()
+
+
+def test_another_store_with_other_checksums_does_as_well(moto: Moto, tmp_path: Path) -> None:
+    async def run() -> None:
+        async with staged(tmp_path, to_server(moto)) as stage:
+            stage.append(new_file(tmp_path, 10, "small"), "small", bucket=own)
+            stage.append(new_file(tmp_path, 6 * MIB, "large"), "large", bucket=own)
+            stage.append(new_file(tmp_path, 10, "small"), "small", bucket="no-such-bucket")
+            told = await stage.ended(3)
+            assert told == [(0, "Success"), (1, "InProgress"), (1, "Success"), (2, "Failure")]
+            assert "NoSuchBucket" in stage.statuses()[-1]["message"]
+
+    with fresh_bucket(moto) as own:
+        asyncio.run(run())
+        assert moto.list_objects(own) == {"small": 10, "large": 6 * MIB}
 
 
 # --- What goes in parts --------------------------------------------------------------------------------

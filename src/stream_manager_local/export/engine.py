@@ -262,22 +262,28 @@ class Shipment:
         parts = self._attributes.parts
         assert parts is not None
         await self._log.began(is_multipart=fingerprint.size > parts.put_limit_bytes)
+        while not await self._proved(_Source(path, fingerprint)):
+            pass
+
+    async def _proved(self, source: _Source) -> bool:
+        """False where the store took it and did not tell the checksum: it is asked for less from now on."""
+        checksum = self._engine.checksum_of(self._bucket)
         delivery = Delivery(
             self._engine.next_id(),
-            _Source(path, fingerprint),
+            source,
             self._bucket,
             self._key,
             self._save,
             self._checkpoint,
             give_up=self._give_up,
         )
-        checksum = self._engine.checksum_of(self._bucket)
         try:
             await self._engine.deliver(self._bucket, delivery, replace(self._attributes, checksum=checksum))
         except DeliveryError as error:
             if error.code == NO_ECHO and self._engine.settle_for_less(self._bucket, checksum):
-                raise Passing(str(error)) from error
+                return False
             raise _trouble_of(error) from error
+        return True
 
     async def take_back(self, seconds: float) -> str:
         """Abort what was begun and will not be completed; "", or why something is left in the bucket."""
