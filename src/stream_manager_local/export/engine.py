@@ -127,7 +127,8 @@ class Engine:
             except asyncio.CancelledError:
                 stop(outcome)
                 await asyncio.wait({outcome}, timeout=_STOP_SECONDS)
-                outcome.cancel()
+                if not outcome.cancel() and not outcome.cancelled():
+                    outcome.exception()  # looked at, so that nobody complains that it was not
                 raise
         finally:
             self._leave(bucket)
