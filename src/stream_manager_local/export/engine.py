@@ -34,7 +34,7 @@ from s3_file_uploader.model import Fingerprint, printable
 from s3_file_uploader.transport.contract import Delivery
 from s3_file_uploader.transport.s3.attributes import Attributes
 from s3_file_uploader.transport.s3.bandwidth import Bandwidth
-from s3_file_uploader.transport.s3.checkpoint import Parts
+from s3_file_uploader.transport.s3.checkpoint import Partition
 from s3_file_uploader.transport.s3.checksums import CRC64NVME, MD5, NO_ECHO, SIZE_ONLY
 from s3_file_uploader.transport.s3.engine import stop
 from s3_file_uploader.transport.s3.fault_table import ClockSkewed, CredentialsExpired, CredentialsRefused
@@ -90,7 +90,7 @@ class Engine:
     def __init__(
         self, settings: Settings, *, open_transport: Callable[[str], S3Transport] | None = None
     ) -> None:
-        self._parts = settings.least_part_bytes
+        self._part_bytes = settings.least_part_bytes
         self._open_transport = open_transport or partial(_open, settings, _bandwidth_of(settings))
         self._transports: OrderedDict[str, S3Transport] = OrderedDict()
         self._users: dict[str, int] = {}
@@ -113,7 +113,7 @@ class Engine:
         """The first of `paths` that is there goes; `checkpoint` is of a life before, None to begin anew."""
         attributes = Attributes(
             headers={f"x-amz-meta-{name}": value for name, value in metadata.items()},
-            parts=Parts(multipart_threshold, self._parts),
+            partition=Partition(multipart_threshold, self._part_bytes),
         )
         return Shipment(self, paths, bucket, key, attributes=attributes, log=log, checkpoint=checkpoint)
 
@@ -260,9 +260,9 @@ class Shipment:
         except asyncio.TimeoutError:
             raise Passing(f"the disk of {printable(self._paths[0])} does not answer") from None
         self.size = fingerprint.size
-        parts = self._attributes.parts
-        assert parts is not None
-        await self._log.began(is_multipart=fingerprint.size > parts.put_limit_bytes)
+        partition = self._attributes.partition
+        assert partition is not None
+        await self._log.began(is_multipart=fingerprint.size > partition.put_limit_bytes)
         while not await self._proved(_Source(path, fingerprint)):
             pass
 
