@@ -28,6 +28,7 @@ __all__ = [
     "CountingEdge",
     "FullDiskEdge",
     "PowerCutEdge",
+    "RefusingEdge",
     "Stage",
     "defined",
     "numbers",
@@ -149,6 +150,22 @@ class FullDiskEdge(Edge):
         taken = min(count, self.room)
         self.room -= taken
         return taken
+
+
+class RefusingEdge(Edge):
+    """Answers the calls that are named in `refused` with an I/O error."""
+
+    def __init__(self, *refused: str) -> None:
+        self.refused: tuple[str, ...] = refused
+
+    def __getattribute__(self, name: str) -> Any:
+        if not name.startswith("_") and name in vars(Edge) and name in self.refused:
+            return _refuse
+        return object.__getattribute__(self, name)
+
+
+def _refuse(*arguments: Any) -> Any:
+    raise OSError(errno.EIO, os.strerror(errno.EIO))
 
 
 class PowerCutEdge(Edge):
