@@ -14,6 +14,7 @@ from stream_manager_local.store import Choices, Store
 from stream_manager_local.store.edge import Edge
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from stream_manager_local.store import Message, Stream
@@ -26,6 +27,8 @@ __all__ = [
     "REJECT",
     "Clock",
     "CountingEdge",
+    "Died",
+    "DyingEdge",
     "FullDiskEdge",
     "PowerCutEdge",
     "RefusingEdge",
@@ -120,6 +123,45 @@ class CountingEdge(Edge):
     def fsync(self, descriptor: int) -> None:
         self.gate.wait(60)
         self.fsync_count += 1
+
+
+class Died(BaseException):
+    """The process is dead from here on."""
+
+
+class DyingEdge(CountingEdge):
+    """The process dies right before its `at`-th call, or right after it; `_bury` closes its files."""
+
+    def __init__(self, at: int, *, is_after: bool) -> None:
+        super().__init__()
+        self._at = at
+        self._is_after = is_after
+        self._count = 0
+        self._opened: set[int] = set()
+
+    def __getattribute__(self, name: str) -> Any:
+        method = object.__getattribute__(self, name)
+        return self._stepping(name, method) if not name.startswith("_") and name in vars(Edge) else method
+
+    def _stepping(self, name: str, method: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any) -> Any:
+            self._count += 1
+            if self._count > self._at or (self._count == self._at and not self._is_after):
+                raise Died
+            result = method(*arguments)
+            if name in {"open_file", "create_file", "open_folder", "duplicate"}:
+                self._opened.add(result)
+            elif name == "close":
+                self._opened.discard(*arguments)
+            if self._count == self._at:
+                raise Died
+            return result
+
+        return call
+
+    def _bury(self) -> None:
+        for descriptor in self._opened:
+            os.close(descriptor)
 
 
 class FullDiskEdge(Edge):
