@@ -5,6 +5,7 @@
         stream.json                            its definition
         exports.json                           how far its exports are
         00000000000000000000.segment, …        its messages, named by their first sequence number
+    root/.uploads.json                         the exporter's, nothing of the store's
     root/.unfinished-…                         being made or taken away; removed at the next start
 
 Streams with Memory persistence are not here at all: when the process ends, they and their definitions
@@ -38,9 +39,10 @@ if TYPE_CHECKING:
     from stream_manager_local.protocol.definition import StreamDefinition
     from stream_manager_local.store.events import Event
 
-__all__ = ["MOST_STREAMS", "Store"]
+__all__ = ["MOST_STREAMS", "UPLOADS", "Store"]
 
 MOST_STREAMS = 10_000
+UPLOADS = ".uploads.json"
 _LEAST_WAIT_SECONDS = 0.5
 _MOST_WAIT_SECONDS = 60.0
 
@@ -167,7 +169,7 @@ class Store:
         """Raises OSError when the root itself cannot be read."""
         for name in sorted(self._shared.edge.names(self._root)):
             path = os.path.join(self._root, name)
-            if name == LOCK:
+            if name == LOCK or name.startswith(UPLOADS):
                 continue
             try:
                 if is_temporary(name):
