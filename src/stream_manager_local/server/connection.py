@@ -53,6 +53,7 @@ class Connection(asyncio.Protocol):
         self._dialogue = Dialogue(listener.house)
         self._pending: dict[Pending, None] = {}
         self._has_preface = False
+        self._has_put_off = False
         self._is_working = False
         self._is_scheduled = False
         self._is_greeting = True
@@ -105,12 +106,8 @@ class Connection(asyncio.Protocol):
         self._outbox.block()
 
     def resume_writing(self) -> None:
-        was_choked = self.is_choked
         self._outbox.unblock()
         self._work()
-        if was_choked and not self.is_choked:
-            for each in list(self._pending):
-                each.resume()
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  # how it ended changes nothing
         self._is_leaving = True
@@ -124,8 +121,9 @@ class Connection(asyncio.Protocol):
 
     # ---- what answers call -----------------------------------------------------------------------
 
-    @property
     def is_choked(self) -> bool:
+        """Whether it has enough for now; who is told so is asked to resume later."""
+        self._has_put_off |= self._outbox.is_full
         return self._outbox.is_full
 
     def send(self, frame: bytes) -> None:
@@ -213,6 +211,10 @@ class Connection(asyncio.Protocol):
             self._is_working = False
         self._flush()
         self._go_on(has_more=has_more)
+        if self._has_put_off and not self._outbox.is_full:
+            self._has_put_off = False
+            for each in list(self._pending):
+                each.resume()
 
     def _answer_some(self) -> bool:
         """Whether there may be more to answer."""
