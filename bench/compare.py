@@ -23,7 +23,7 @@ import tempfile
 from typing import TYPE_CHECKING
 
 from bench import machine
-from bench.contenders import CONTENDERS, OURS, Contender, Work
+from bench.contenders import CONTENDERS, ENGINE, OURS, Contender, Work
 from bench.measuring import Cost, measure
 from bench.scenarios import SCENARIOS, Scenario
 from bench.sinks import Sink, build, seaweed, sink
@@ -169,7 +169,7 @@ def _ratio(ratios: list[float]) -> str:
 
 def _tune(options: argparse.Namespace, scenarios: list[Scenario], folder: str) -> None:
     for scenario in scenarios:
-        for contender in CONTENDERS[1:]:
+        for contender in (one for one in CONTENDERS if one.name not in (OURS, ENGINE)):
             for workers in _TRIED_WORKERS:
                 cost = _run(options, scenario, contender, folder, workers)
                 sys.stdout.write(

@@ -1,5 +1,7 @@
 """Who is compared: our own `drain`, `s5cmd mv` and `rclone move`, each doing the same durable move.
 
+Our S3 engine runs by itself too (`bench/engine.py`), without what makes the move durable.
+
 The peers run at the best settings that were found for them (`bench/compare.py --tune` looks anew):
 all that rclone can leave out on the way is left out, and the number of workers was tried per size.
 Ours runs as anybody would run it, but for SettleTime 0: the peers do not wait for a file to be
@@ -19,9 +21,10 @@ if TYPE_CHECKING:
     from bench.scenarios import Scenario
     from bench.sinks import Sink
 
-__all__ = ["CONTENDERS", "OURS", "Contender", "Work"]
+__all__ = ["CONTENDERS", "ENGINE", "OURS", "Contender", "Work"]
 
 OURS = "s3-file-uploader"
+ENGINE = "engine"
 _RCLONE = [
     "--s3-no-check-bucket",
     "--s3-no-head",
@@ -74,6 +77,17 @@ def _ours(work: Work, workers: int) -> list[str]:
     return [*command, "--concurrency", str(workers)] if workers else command
 
 
+def _engine(work: Work, workers: int) -> list[str]:
+    del workers
+    return [
+        os.path.join(work.programs[OURS], "python"),
+        "-m",
+        "bench.engine",
+        work.folder,
+        work.far_side.url,
+    ]
+
+
 def _s5cmd(work: Work, workers: int) -> list[str]:
     program = os.path.join(work.programs["s5cmd"], "s5cmd")
     command = [program, "--log", "error", "--endpoint-url", work.far_side.url, "--numworkers", str(workers)]
@@ -96,10 +110,11 @@ def _rclone(work: Work, workers: int) -> list[str]:
     return [*command, "--transfers", str(workers), "--checkers", str(min(workers, 16))]
 
 
-_COMMANDS = {OURS: _ours, "s5cmd": _s5cmd, "rclone": _rclone}
+_COMMANDS = {OURS: _ours, ENGINE: _engine, "s5cmd": _s5cmd, "rclone": _rclone}
 
 CONTENDERS = (
     Contender(OURS, {}),
+    Contender(ENGINE, {}),
     Contender("s5cmd", {"": 16}),
     Contender("rclone", {"": 32}),
 )

@@ -6,18 +6,24 @@ import asyncio
 import json
 import os
 import threading
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from stream_manager import S3ExportTaskDefinition, Util
 
-from stream_manager_local.export.engine import MOST_BUCKETS
+from stream_manager_local.export.engine import MOST_BUCKETS, Engine
+from stream_manager_local.protocol.codes import Persistence
+from stream_manager_local.settings import Settings
 from support.exports import definition, s3_export, staged, to_scripted, to_seaweed, until
 from support.s3_transports import MIB, new_file
 from support.scripted_s3 import Line, Request, ScriptedS3, honest, serve
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
+    from support.exports import Stage
     from support.seaweed import SeaweedFS
 
 # --- A real server -------------------------------------------------------------------------------------
@@ -44,7 +50,7 @@ def test_files_arrive_with_their_metadata_and_stay_where_they_are(
 def test_the_environment_says_where_to_and_with_which_credentials(
     seaweed: SeaweedFS, bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name, value in seaweed.environment().items():
+    for name, value in seaweed.environment.items():
         monkeypatch.setenv(name, value)
 
     async def run() -> None:
@@ -75,22 +81,6 @@ def test_a_file_goes_in_parts_only_above_the_threshold(
         assert seaweed.read_object(bucket, "key") == file.read()
 
 
-def test_a_bucket_that_does_not_exist_is_a_failure_and_the_next_task_runs(
-    seaweed: SeaweedFS, bucket: str, tmp_path: Path
-) -> None:
-    path = new_file(tmp_path, 10)
-
-    async def run() -> None:
-        async with staged(tmp_path, to_seaweed(seaweed)) as stage:
-            stage.append(path, "key", bucket="no-such-bucket-here")
-            stage.append(path, "key", bucket=bucket)
-            assert await stage.ended(2) == [(0, "Failure"), (1, "Success")]
-            assert stage.statuses()[0]["message"]
-
-    asyncio.run(run())
-    assert seaweed.list_objects(bucket) == {"key": 10}
-
-
 # --- What goes in parts --------------------------------------------------------------------------------
 
 
@@ -117,6 +107,20 @@ def test_parts_have_the_least_size_that_is_set(
         sent = [request for request in store.requests if "partNumber" in request.query]
         assert sorted(request.size for request in sent) == sorted(parts)
         assert len(store.objects["/bucket/key"]) == size
+
+
+def test_one_limit_of_bandwidth_is_for_all_buckets(tmp_path: Path) -> None:
+    async def run() -> None:
+        settings = Settings(export_bytes_per_second=125_000, endpoint_url="http://127.0.0.1:1")
+        engine = Engine(settings)
+        one, two = (engine._open_transport(bucket) for bucket in ("one", "two"))
+        assert one._bandwidth is not None
+        assert one._bandwidth is two._bandwidth
+        assert one._bandwidth.bytes_per_second == 125_000
+        await asyncio.gather(one.close(), two.close(), engine.close())
+        assert Engine(Settings())._open_transport("three")._bandwidth is None
+
+    asyncio.run(run())
 
 
 # --- Order ---------------------------------------------------------------------------------------------
@@ -238,7 +242,7 @@ def test_the_one_file_that_is_there_is_found_however_its_url_is_read(
     assert uploaded(tmp_path, f"file:{tmp_path}/%41", decode_urls=policy) == b"found"
 
 
-def uploaded(tmp_path: Path, url: str, **settings: str) -> bytes:
+def uploaded(tmp_path: Path, url: str, **settings: Any) -> bytes:
     async def run() -> None:
         async with staged(tmp_path, to_scripted(store), **settings) as stage:
             stage.append(url, "key")
@@ -277,7 +281,7 @@ def test_what_can_never_be_uploaded_fails_with_its_reason_and_the_next_task_runs
     path = new_file(tmp_path, 10)
     os.mkfifo(tmp_path / "fifo")
     os.symlink("loop", tmp_path / "loop")
-    reasons = []
+    reasons: list[str] = []
 
     async def run() -> None:
         async with staged(tmp_path, to_scripted(store)) as stage:
@@ -340,7 +344,7 @@ def test_a_no_of_the_store_is_a_failure(tmp_path: Path, status: int, code: str) 
         asyncio.run(run())
 
 
-def _refusing(status: int, code: str) -> object:
+def _refusing(status: int, code: str) -> Callable[[Line, Request], object]:
     def answer(line: Line, request: Request) -> None:
         line.body(request.size)
         line.refuse(status, code)
@@ -348,7 +352,7 @@ def _refusing(status: int, code: str) -> object:
     return answer
 
 
-PASSING = {
+PASSING: dict[str, Callable[[Line, Request], object]] = {
     "500": _refusing(500, "InternalError"),
     "503": _refusing(503, "SlowDown"),
     "429": _refusing(429, "TooManyRequests"),
@@ -371,7 +375,7 @@ def test_what_passes_is_waited_for_and_the_task_succeeds_in_the_end(tmp_path: Pa
         request = line.request()
         if request is not None:
             tries += 1
-            PASSING[fault](line, request)  # type: ignore[operator]
+            PASSING[fault](line, request)
 
     async def run() -> None:
         async with staged(tmp_path, to_scripted(store)) as stage:
@@ -431,7 +435,7 @@ def test_an_upload_in_parts_goes_on_where_it_broke(tmp_path: Path) -> None:
 # --- Files that change ---------------------------------------------------------------------------------
 
 
-def changing(path: str, *, size: int, times: int) -> object:
+def changing(path: str, *, size: int, times: int) -> Callable[[Line], None]:
     """A store that is honest, and a file of which each PUT finds that it changes meanwhile."""
     left = [times]
 
@@ -459,7 +463,7 @@ def test_a_file_that_changes_while_it_is_uploaded_is_never_a_wrong_success(
             stage.append(path, "key")
             assert await stage.ended(1) == [(0, ends)]
 
-    with ScriptedS3(changing(path, size=size, times=times)) as store:  # type: ignore[arg-type]
+    with ScriptedS3(changing(path, size=size, times=times)) as store:
         asyncio.run(run())
         if ends == "Success":
             assert store.objects["/bucket/key"] == b"y" * size
@@ -483,9 +487,11 @@ def test_a_server_that_answers_at_once_uploads_nothing_and_says_so(
     asyncio.run(run())
 
 
-def test_a_restart_goes_on_behind_what_was_told(tmp_path: Path) -> None:
-    from stream_manager_local.protocol.codes import Persistence
+def _has_come_to(stage: Stage, cursor: int) -> bool:
+    return stage.cursor("kept") == cursor
 
+
+def test_a_restart_goes_on_behind_what_was_told(tmp_path: Path) -> None:
     async def run() -> None:
         path = new_file(tmp_path, 10)
         for lap in range(2):
@@ -496,7 +502,7 @@ def test_a_restart_goes_on_behind_what_was_told(tmp_path: Path) -> None:
                 for number in range(3):
                     stage.append(path, f"{lap}{number}", to="kept")
                 await stage.ended(3)
-                await until(lambda stage=stage, lap=lap: stage.cursor("kept") == 3 * (lap + 1))
+                await until(partial(_has_come_to, stage, 3 * (lap + 1)))
 
     with ScriptedS3() as store:
         asyncio.run(run())
@@ -504,8 +510,6 @@ def test_a_restart_goes_on_behind_what_was_told(tmp_path: Path) -> None:
 
 
 def test_task_messages_are_json_as_the_sdk_writes_it(tmp_path: Path) -> None:
-    from stream_manager import S3ExportTaskDefinition, Util
-
     path = new_file(tmp_path, 10)
     task = S3ExportTaskDefinition(input_url=f"file://{path}", bucket="bucket", key="key")
     payload = Util.validate_and_serialize_to_json_bytes(task)

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from s3_file_uploader.transport.s3.credentials import CredentialSource
+from s3_file_uploader.transport.s3.credentials import Patience as CredentialPatience
 from s3_file_uploader.transport.s3.endpoint import Endpoint
 from s3_file_uploader.transport.s3.transport import S3Transport
 from stream_manager_local.export.engine import Engine
@@ -19,7 +20,7 @@ from stream_manager_local.protocol.codes import Persistence, StatusLevel, Strate
 from stream_manager_local.protocol.definition import S3Export, StatusConfig, StreamDefinition
 from stream_manager_local.settings import Settings
 from stream_manager_local.store.store import Store
-from support.s3_transports import FIXED, IMPATIENT
+from support.s3_transports import IMPATIENT
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -45,7 +46,12 @@ def to_seaweed(server: SeaweedFS) -> Callable[[str], S3Transport]:
 
 def to_scripted(server: ScriptedS3) -> Callable[[str], S3Transport]:
     return lambda bucket: S3Transport(
-        Endpoint.of(bucket, "eu-test-1", server.url), credentials=FIXED(), deadlines=IMPATIENT
+        Endpoint.of(bucket, "eu-test-1", server.url),
+        credentials=CredentialSource(
+            fetch=lambda profile, seconds: ("id", "secret", None, None),
+            patience=CredentialPatience(first_retry=0.01, last_retry=0.02),
+        ),
+        deadlines=IMPATIENT,
     )
 
 
@@ -120,7 +126,7 @@ async def staged(
     exports: tuple[S3Export | OtherExport, ...] = (s3_export(),),
     patience: Patience = HASTY,
     faults: tuple[str, ...] = (),
-    clocks: dict[str, Callable[[], float]] | None = None,
+    clocks: dict[str, Any] | None = None,
     wall: Callable[[], float] | None = None,
     **settings: Any,
 ) -> AsyncIterator[Stage]:

@@ -13,7 +13,7 @@ import os
 import stat
 from collections import OrderedDict
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 from s3_file_uploader.config.environment import profile_region
 from s3_file_uploader.errors import (
@@ -39,14 +39,15 @@ from s3_file_uploader.transport.s3.transport import S3Transport, open_s3_transpo
 from stream_manager_local.export.disk import Disk
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from s3_file_uploader.model import Checkpoint, Receipt
     from stream_manager_local.settings import Settings
 
-__all__ = ["Engine", "Lasting", "Passing", "Shipment", "Spoiled", "Trouble"]
+__all__ = ["Engine", "Lasting", "Passing", "Shipment", "ShipmentLog", "Spoiled", "Trouble"]
 
 MOST_BUCKETS = 16  # with a transport kept open though nothing goes there at the moment
+_LOOK_SECONDS = 60.0
 _STOP_SECONDS = 5.0  # what hangs in the disk that long is left behind
 _DEFAULT_REGION = "us-east-1"
 _NO_CREDENTIALS = "NoCredentials"
@@ -95,14 +96,15 @@ class Engine:
         metadata: Mapping[str, str],
         *,
         multipart_threshold: int,
-        began: Callable[[bool], Awaitable[None]],
+        log: ShipmentLog,
+        checkpoint: Checkpoint | None = None,
     ) -> Shipment:
-        """The first of `paths` that is there goes; `began` is told, in each try, whether it goes in parts."""
+        """The first of `paths` that is there goes; `checkpoint` is of a life before, None to begin anew."""
         attributes = Attributes(
             headers={f"x-amz-meta-{name}": value for name, value in metadata.items()},
             parts=Parts(multipart_threshold, self._parts),
         )
-        return Shipment(self, paths, bucket, key, attributes=attributes, began=began)
+        return Shipment(self, paths, bucket, key, attributes=attributes, log=log, checkpoint=checkpoint)
 
     async def deliver(self, bucket: str, delivery: Delivery, attributes: Attributes) -> Receipt:
         """As a transport's; cancelled, it ends once nothing of it runs any more."""
@@ -119,8 +121,21 @@ class Engine:
         finally:
             self._leave(bucket)
 
-    async def abandon(self, bucket: str, checkpoint: Checkpoint) -> None:
-        """Abort the multipart upload of a checkpoint; DeliveryError where that cannot be done."""
+    async def abandon(self, checkpoint: Checkpoint, seconds: float) -> str:
+        """Abort the multipart upload of a checkpoint; "", or why it is still there."""
+        bucket, key, upload = (str(checkpoint.get(name, "")) for name in ("bucket", "key", "upload_id"))
+        reason = f"no answer within {seconds:g} s"
+        try:
+            await asyncio.wait_for(self._abandon(bucket, checkpoint), seconds)
+        except asyncio.TimeoutError:
+            pass
+        except (DeliveryError, Trouble) as error:
+            reason = str(error)
+        else:
+            return ""
+        return f"the multipart upload {upload} of s3://{bucket}/{key} could not be aborted: {reason}"
+
+    async def _abandon(self, bucket: str, checkpoint: Checkpoint) -> None:
         transport = self._enter(bucket)
         try:
             await transport.abandon(checkpoint)
@@ -164,6 +179,18 @@ class Engine:
         task.add_done_callback(self._closings.discard)
 
 
+class ShipmentLog(Protocol):
+    """Who is told how a shipment goes."""
+
+    async def began(self, *, is_multipart: bool) -> None:
+        """In each try, before the first byte leaves."""
+        ...
+
+    async def saved(self, checkpoint: dict[str, Any] | None) -> None:
+        """Remember it before this returns, so that a multipart upload is found again after a crash."""
+        ...
+
+
 class Shipment:
     """One file to one object. `size` is that of the file in the last try, in bytes."""
 
@@ -175,25 +202,35 @@ class Shipment:
         key: str,
         *,
         attributes: Attributes,
-        began: Callable[[bool], Awaitable[None]],
+        log: ShipmentLog,
+        checkpoint: Checkpoint | None,
     ) -> None:
         self._engine = engine
         self._paths = paths
         self._bucket = bucket
         self._key = key
         self._attributes = attributes
-        self._began = began
-        self._checkpoint: Checkpoint | None = None
+        self._log = log
+        self._checkpoint = checkpoint
         self._left: list[Checkpoint] = []  # uploads that could not be aborted when they were of no more use
         self.size = 0
 
+    @property
+    def target(self) -> str:
+        """For people."""
+        return f"s3://{self._bucket}/{self._key}"
+
     async def carry(self) -> None:
         """One try: ends when the store has proved that it holds the file. Raises Trouble."""
-        path, fingerprint = await self._engine.disk.call(_found, self._paths)
+        try:
+            looking = self._engine.disk.call(_found, self._paths)
+            path, fingerprint = await asyncio.wait_for(looking, _LOOK_SECONDS)
+        except asyncio.TimeoutError:
+            raise Passing(f"the disk of {printable(self._paths[0])} does not answer") from None
         self.size = fingerprint.size
         parts = self._attributes.parts
         assert parts is not None
-        await self._began(fingerprint.size > parts.put_limit_bytes)
+        await self._log.began(is_multipart=fingerprint.size > parts.put_limit_bytes)
         delivery = Delivery(
             self._engine.next_id(),
             _Source(path, fingerprint),
@@ -213,27 +250,13 @@ class Shipment:
         if self._checkpoint is not None:
             self._left.append(self._checkpoint)
             self._checkpoint = None
-        problems = [await self._abort(each, seconds) for each in self._left]
+        problems = [await self._engine.abandon(each, seconds) for each in self._left]
         self._left.clear()
         return "; ".join(filter(None, problems))
 
-    async def _abort(self, checkpoint: Checkpoint, seconds: float) -> str:
-        reason = f"no answer within {seconds:g} s"
-        try:
-            await asyncio.wait_for(self._engine.abandon(self._bucket, checkpoint), seconds)
-        except asyncio.TimeoutError:
-            pass
-        except (DeliveryError, Trouble) as error:
-            reason = str(error)
-        else:
-            return ""
-        upload = checkpoint.get("upload_id", "")
-        return (
-            f"the multipart upload {upload} of s3://{self._bucket}/{self._key} could not be aborted: {reason}"
-        )
-
     async def _save(self, checkpoint: Checkpoint | None) -> None:
         self._checkpoint = checkpoint
+        await self._log.saved(checkpoint)
 
     async def _give_up(self, _reason: str) -> None:
         if self._checkpoint is not None:

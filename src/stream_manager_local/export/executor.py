@@ -16,13 +16,15 @@ from stream_manager_local.export.engine import Engine
 from stream_manager_local.export.patience import Patience
 from stream_manager_local.export.pool import Pool
 from stream_manager_local.export.telling import Teller
+from stream_manager_local.export.unfinished import Unfinished
 from stream_manager_local.export.worker import Context, Worker
 from stream_manager_local.protocol.definition import OtherExport, S3Export
 from stream_manager_local.store.events import Appended, Created, Deleted, Evicted, Updated
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
 
+    from stream_manager_local.export.unfinished import Place
     from stream_manager_local.faults import Faults
     from stream_manager_local.settings import Settings
     from stream_manager_local.store.events import Event
@@ -55,9 +57,11 @@ class Exporter:
     ) -> None:
         self._store = store
         patience = patience or Patience()
+        engine = engine or Engine(settings)
         self._context = Context(
             settings=settings,
-            engine=engine or Engine(settings),
+            engine=engine,
+            unfinished=Unfinished(settings.root, engine.disk),
             pool=Pool(settings.export_threads),
             teller=Teller(store, faults, patience=patience, wall=wall),
             faults=faults,
@@ -78,6 +82,9 @@ class Exporter:
         self._unwatch = self._store.watch(self._on)
         for name in self._store.names():
             self._adopt(self._store.get(name))
+        stale = [place for place in self._context.unfinished.places if not self._is_wanted(place)]
+        if stale:
+            self._keep(self._abandon(stale))
 
     async def close(self) -> None:
         """Stop all uploads; what is not finished is done again after the next start."""
@@ -125,10 +132,13 @@ class Exporter:
 
     def _begin(self, stream: Stream, export: S3Export) -> Worker:
         worker = Worker(stream, export, self._context)
-        task = asyncio.get_running_loop().create_task(self._keep_running(worker))
+        self._keep(self._keep_running(worker))
+        return worker
+
+    def _keep(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        return worker
 
     async def _keep_running(self, worker: Worker) -> None:
         while True:
@@ -140,6 +150,23 @@ class Exporter:
                 await asyncio.sleep(_AFTER_ERROR_SECONDS)
             else:
                 return
+
+    def _is_wanted(self, place: Place) -> bool:
+        """Whether somebody will go on with the upload that an earlier life began there."""
+        worker = self._workers.get(place.stream, {}).get(place.export)
+        return worker is not None and worker.stream.cursor(place.export) <= place.sequence_number
+
+    async def _abandon(self, places: list[Place]) -> None:
+        """Abort uploads whose tasks are gone. What cannot be aborted is remembered for the next start."""
+        unfinished, seconds = self._context.unfinished, self._context.patience.take_back
+        for place in places:
+            upload = unfinished.at(place)
+            if upload is None:
+                continue
+            if problem := await self._context.engine.abandon(upload.checkpoint, seconds):
+                _log.warning("%s; it is tried again after the next start", problem)
+            else:
+                await unfinished.note(place, None)
 
     def _warn(self, stream: Stream, known: tuple[S3Export | OtherExport, ...] = ()) -> None:
         told = {(each.identifier, each.kind) for each in known if isinstance(each, OtherExport)}

@@ -31,6 +31,9 @@ LEVELS = {
 }
 
 
+_encode = json.JSONEncoder(separators=(",", ":")).encode
+
+
 @dataclass(frozen=True, slots=True)
 class Ending:
     """How a task ended; `warning` is what went wrong beside it, `wire` the task as statuses repeat it."""
@@ -62,7 +65,7 @@ def status_payload(
     epoch_millis: int,
 ) -> bytes:
     """The bytes to append to a status stream."""
-    return json.dumps(
+    return _encode(
         {
             "eventType": int(EventType.S3_TASK),
             "statusLevel": int(LEVELS[status]),
@@ -75,6 +78,5 @@ def status_payload(
             },
             "message": message,
             "timestampEpochMs": epoch_millis,
-        },
-        separators=(",", ":"),
+        }
     ).encode()

@@ -16,10 +16,13 @@ from urllib.parse import unquote_to_bytes
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["DECODING_POLICIES", "MOST_KEY_BYTES", "BadTask", "Task", "paths_of", "task_of"]
+__all__ = ["DECODING_POLICIES", "MOST_KEY_BYTES", "MOST_TASK_BYTES", "BadTask", "Task", "paths_of", "task_of"]
 
 DECODING_POLICIES = ("literal-first", "decode-first", "never")
 MOST_KEY_BYTES = 1024
+MOST_TASK_BYTES = 256 << 10  # far beyond a path, a key and the 2 KB of metadata that S3 takes
+
+_MOST_SHOWN = 200
 
 # Patterns of AWS's clients, written anew; `fullmatch` is asked.
 _BUCKET = re.compile(
@@ -55,6 +58,8 @@ class BadTask(ValueError):
 
 def task_of(payload: bytes) -> Task:
     """The task in a message; BadTask says what is wrong with it."""
+    if len(payload) > MOST_TASK_BYTES:
+        raise BadTask(f"the message has {len(payload)} bytes; a task has at most {MOST_TASK_BYTES}")
     try:
         found = json.loads(payload)
     except (ValueError, RecursionError) as error:
@@ -81,15 +86,20 @@ def _check_texts(found: Mapping[str, object]) -> None:
     bucket, key = str(found["bucket"]), str(found["key"])
     if not _LEAST_BUCKET <= len(bucket) <= _MOST_BUCKET or not _BUCKET.fullmatch(bucket):
         raise ValueError(
-            f"bucket {bucket!r} is no name of a bucket: 3 to 63 lower-case letters, digits, dots and hyphens"
+            f"bucket {_shown(bucket)} is no name of a bucket: 3 to 63 lower-case letters, digits, dots and hyphens"
         )
     if not _KEY.fullmatch(key):
         forbidden = _NOT_IN_KEYS.search(re.sub(r"!\{[a-zA-Z]+:[a-zA-Z/]+\}", "", key))
         raise ValueError(
-            f"key {key!r} holds {forbidden[0] if forbidden else '!{'!r}, which keys may not; "
+            f"key {_shown(key)} holds {forbidden[0] if forbidden else '!{'!r}, which keys may not; "
             "a placeholder looks like !{timestamp:yyyy/MM/dd}"
         )
     check_key_size(key)
+
+
+def _shown(text: str) -> str:
+    """For a message that is kept and sent on: as much as helps."""
+    return repr(text) if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]!r}… ({len(text)} characters)"
 
 
 def check_key_size(key: str) -> None:
@@ -111,7 +121,7 @@ def _texts_in(given: object) -> dict[str, str] | None:
     texts = {}
     for name, value in given.items():
         if isinstance(value, dict | list):
-            raise ValueError(f"userMetadata {name!r} must be a text, a number or a boolean")  # noqa: TRY004
+            raise ValueError(f"userMetadata {_shown(name)} must be a text, a number or a boolean")  # noqa: TRY004
         if value is not None:
             texts[name] = value if isinstance(value, str) else json.dumps(value)
     return texts
@@ -122,15 +132,19 @@ def _metadata_of(texts: Mapping[str, str] | None) -> dict[str, str]:
     for given, value in (texts or {}).items():
         name = given.lower()
         if name.startswith(_RESERVED):
-            raise ValueError(f"userMetadata {given!r}: names that begin with {_RESERVED} are reserved")
+            raise ValueError(f"userMetadata {_shown(given)}: names that begin with {_RESERVED} are reserved")
         if not _METADATA_NAME.fullmatch(name):
-            raise ValueError(f"userMetadata {given!r} is no name of a header: letters, digits and `-_.` are")
+            raise ValueError(
+                f"userMetadata {_shown(given)} is no name of a header: letters, digits and `-_.` are"
+            )
         if not _METADATA_VALUE.fullmatch(value):
             raise ValueError(
-                f"the value of userMetadata {given!r} is not printable ASCII without outer spaces"
+                f"the value of userMetadata {_shown(given)} is not printable ASCII without outer spaces"
             )
         if name in metadata:
-            raise ValueError(f"userMetadata has {name!r} twice: upper and lower case are the same in S3")
+            raise ValueError(
+                f"userMetadata has {_shown(name)} twice: upper and lower case are the same in S3"
+            )
         metadata[name] = value
     return metadata
 
@@ -144,21 +158,25 @@ def paths_of(input_url: str, policy: str) -> tuple[bytes, ...]:
     """
     scheme, colon, rest = input_url.partition(":")
     if not colon or scheme.lower() != "file":
-        raise BadTask(f"inputUrl {input_url!r} must begin with file:, as in file:///data/file.bin")
+        raise BadTask(f"inputUrl {_shown(input_url)} must begin with file:, as in file:///data/file.bin")
     if rest.startswith("//"):
         host, slash, path = rest[2:].partition("/")
         if host.lower() not in ("", "localhost"):
-            raise BadTask(f"inputUrl {input_url!r} names the host {host!r}; a local path has three slashes")
+            raise BadTask(
+                f"inputUrl {_shown(input_url)} names the host {_shown(host)}; a local path has three slashes"
+            )
         rest = slash + path
     if not rest.startswith("/"):
-        raise BadTask(f"inputUrl {input_url!r} must hold an absolute path, as in file:///data/file.bin")
+        raise BadTask(f"inputUrl {_shown(input_url)} must hold an absolute path, as in file:///data/file.bin")
     try:
         literal = os.fsencode(rest)
     except UnicodeEncodeError:
-        raise BadTask(f"inputUrl {input_url!r} holds half a surrogate pair, which is no character") from None
+        raise BadTask(
+            f"inputUrl {_shown(input_url)} holds half a surrogate pair, which is no character"
+        ) from None
     decoded = unquote_to_bytes(literal)
     if b"\0" in literal + decoded:
-        raise BadTask(f"inputUrl {input_url!r} holds a NUL, which no path can")
+        raise BadTask(f"inputUrl {_shown(input_url)} holds a NUL, which no path can")
     if policy == "never" or decoded == literal:
         return (literal,)
     return (literal, decoded) if policy == "literal-first" else (decoded, literal)

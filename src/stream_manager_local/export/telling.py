@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Teller"]
 
+_MOST_SILENT = 10_000
+
 _log = logging.getLogger(__name__)
 
 
@@ -66,7 +68,11 @@ class Teller:
                 sequence = stream.append(payload)
                 break
             except Refused as refusal:
-                problem, is_lasting = refusal.text, refusal.status is Status.RESOURCE_NOT_FOUND
+                problem = refusal.text
+                if refusal.status is Status.REQUEST_PAYLOAD_TOO_LARGE:  # this one, and not the stream
+                    _log.warning("a status is lost: stream %r does not take it: %s", name, problem)
+                    return
+                is_lasting = refusal.status is Status.RESOURCE_NOT_FOUND
             if is_lasting or loop.time() >= until:
                 self._give_up(name, problem)
                 return
@@ -85,4 +91,6 @@ class Teller:
                 name,
                 problem,
             )
+        if len(self._silent) >= _MOST_SILENT:
+            self._silent.clear()  # names are clients' to choose, without an end
         self._silent.add(name)

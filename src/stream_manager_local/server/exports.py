@@ -6,9 +6,11 @@ messages does without.
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from stream_manager_local.store import Created, Updated
+from stream_manager_local.store.store import UPLOADS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,8 +35,10 @@ class LateExporter:
 
     def start(self) -> None:
         """Take up the exports of all streams, or wait for the first."""
-        if self._settings.success_without_upload or any(
-            _has_exports(self._store.get(name)) for name in self._store.names()
+        if (
+            self._settings.success_without_upload
+            or any(_has_exports(self._store.get(name)) for name in self._store.names())
+            or os.path.exists(os.path.join(self._settings.root, UPLOADS))  # to be aborted, at least
         ):
             self._begin()
         else:

@@ -78,7 +78,7 @@ class Cursors:
 
     def to_json(self) -> bytes:
         saved = [asdict(replace(each, error_message=None)) for each in self._statuses.values()]
-        return json.dumps(saved, indent=1).encode()
+        return json.dumps({"exports": saved}, indent=1).encode()
 
     @classmethod
     def from_json(cls, data: bytes, identifiers: Iterable[str], most: int) -> Cursors:
@@ -88,8 +88,8 @@ class Cursors:
         Raises ValueError when it is no JSON of ours.
         """
         try:
-            known = [ExportStatus(**each) for each in json.loads(data)]
+            known = [ExportStatus(**each) for each in json.loads(data)["exports"]]
             known = [replace(each, next_sequence=min(max(each.next_sequence, 0), most)) for each in known]
-        except (TypeError, AttributeError) as error:
+        except (TypeError, AttributeError, LookupError) as error:
             raise ValueError(str(error)) from error
         return cls(identifiers, known)

@@ -38,8 +38,8 @@ class Durability:
         self._dirty: dict[Segment, None] = {}
         self._is_folder_dirty = False
         self._durable_end = end
-        self._failed_from = end
-        self.failed_end = end
+        self._failed_from = 0
+        self.failed_end = 0
         self._written_end = end
         self._running: asyncio.Future[_Synced] | None = None
 
@@ -68,6 +68,7 @@ class Durability:
         """
         loop = asyncio.get_running_loop()
         deadline = loop.time() + patience_seconds
+        sequence = min(sequence, self._written_end - 1)
         while self._durable_end <= sequence:
             if self._running is None:
                 self._begin(loop)

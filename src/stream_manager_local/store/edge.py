@@ -68,5 +68,8 @@ class Edge:
     def remove_tree(self, path: str) -> None:
         shutil.rmtree(path)
 
+    def exists(self, path: str) -> bool:
+        return os.path.lexists(path)
+
     def names(self, path: str) -> list[str]:
         return os.listdir(path)

@@ -62,7 +62,7 @@ class Folder:
         """
         self.name_as(definition.name)
         root, name = os.path.split(self.path)
-        if name in self.edge.names(root):
+        if self.edge.exists(self.path):
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), self.path)
         temporary = Folder(_temporary(root, name), self.edge, self.descriptors, self._report)
         self.edge.make_folder(temporary.path)

@@ -37,4 +37,7 @@ class Lock:
             ) from error
 
     def release(self) -> None:
-        os.close(self._descriptor)
+        """Let go of it. Once more is no harm."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 from typing import TYPE_CHECKING, Protocol
@@ -65,8 +66,7 @@ class FileMedium:
     def write(self, header: bytes, payload: bytes, offset: int) -> None:
         descriptor = self._descriptors.get(self._path)
         if self._may_have_rest:
-            self._edge.truncate(descriptor, offset)
-            self._may_have_rest = False
+            self._cut(offset)
         whole = len(header) + len(payload)
         try:
             if whole < _COPY_BYTES:
@@ -76,8 +76,10 @@ class FileMedium:
             if written < whole:
                 self._write_rest((header + payload)[written:], offset + written)
         except OSError:
-            # Whatever is there of it goes before the next write: a disk that is full may refuse this too.
+            # Whatever is there of it goes, now or, where the disk refuses that too, before the next write.
             self._may_have_rest = True
+            with contextlib.suppress(OSError):
+                self._cut(offset)
             raise
 
     def read(self, offset: int, count: int) -> bytes:
@@ -99,6 +101,10 @@ class FileMedium:
 
     def duplicate(self) -> int | None:
         return self._edge.duplicate(self._descriptors.get(self._path))
+
+    def _cut(self, size: int) -> None:
+        self.truncate(size)
+        self._may_have_rest = False
 
     def _write_rest(self, rest: bytes, offset: int) -> None:
         descriptor = self._descriptors.get(self._path)

@@ -15,6 +15,8 @@ import zlib
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from stream_manager_local.store.medium import Medium
 
 __all__ = ["OVERHEAD_BYTES", "Record", "Window", "encode_header", "next_record", "seed_of"]
@@ -123,19 +125,19 @@ def next_record(medium: Medium, size: int, seed: int, offset: int, ordinal: int)
     return None
 
 
-def _candidates(found: bytes, ordinal: int, room: int) -> list[tuple[int, int]]:
+def _candidates(found: bytes, ordinal: int, room: int) -> Iterator[tuple[int, int]]:
     """(position, ordinal) of what may be a record in the bytes `found`, which begin with a damaged one.
 
     A record is not numbered higher than the bytes before it allow, and ends in the `room` bytes that
     the segment still has: hardly anything but a record looks like that.
     """
-    places: list[tuple[int, int]] = []
+    count = 0
     unpack = _HEADER.unpack_from
     least = OVERHEAD_BYTES + 1
     for position in range(least, len(found) - OVERHEAD_BYTES):
         _, length, candidate, _ = unpack(found, position)
         if 0 < candidate - ordinal <= position // least and 0 < length <= room - position - OVERHEAD_BYTES:
-            places.append((position, candidate))
-            if len(places) == _MOST_CANDIDATES:
-                break
-    return places
+            yield position, candidate
+            count += 1
+            if count == _MOST_CANDIDATES:
+                return

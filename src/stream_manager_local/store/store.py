@@ -5,6 +5,7 @@
         stream.json                            its definition
         exports.json                           how far its exports are
         00000000000000000000.segment, …        its messages, named by their first sequence number
+    root/.uploads.json                         the exporter's, nothing of the store's
     root/.unfinished-…                         being made or taken away; removed at the next start
 
 Streams with Memory persistence are not here at all: when the process ends, they and their definitions
@@ -38,9 +39,10 @@ if TYPE_CHECKING:
     from stream_manager_local.protocol.definition import StreamDefinition
     from stream_manager_local.store.events import Event
 
-__all__ = ["MOST_STREAMS", "Store"]
+__all__ = ["MOST_STREAMS", "UPLOADS", "Store"]
 
 MOST_STREAMS = 10_000
+UPLOADS = ".uploads.json"
 _LEAST_WAIT_SECONDS = 0.5
 _MOST_WAIT_SECONDS = 60.0
 
@@ -89,6 +91,9 @@ class Store:
         except OSError as error:
             store.close()
             raise StoreUnusable(f"the store in {store._root} cannot be opened: {error}") from error
+        except BaseException:
+            store.close()
+            raise
         return store
 
     def create(self, definition: StreamDefinition) -> Stream:
@@ -151,18 +156,20 @@ class Store:
         return max(wait, _LEAST_WAIT_SECONDS)
 
     def close(self) -> None:
-        """Save what is not saved and let go of the folder. The store cannot be used any more."""
-        for stream in self._streams.values():
-            stream.save()
-        self._shared.syncer.close()
-        self._shared.descriptors.close()
-        self._lock.release()
+        """Save what is not saved and let go of the folder. The store cannot be used any more; once more is no harm."""
+        try:
+            for stream in self._streams.values():
+                stream.save()
+            self._shared.syncer.close()
+            self._shared.descriptors.close()
+        finally:
+            self._lock.release()
 
     def _recover(self) -> None:
         """Raises OSError when the root itself cannot be read."""
         for name in sorted(self._shared.edge.names(self._root)):
             path = os.path.join(self._root, name)
-            if name == LOCK:
+            if name == LOCK or name.startswith(UPLOADS):
                 continue
             try:
                 if is_temporary(name):

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Stream"]
 
+_MOST_REPORTED = 20  # places with damage, of each stream
+
 
 class Stream:
     """A run of messages, numbered from 0 on without a gap, of which the oldest may be gone.
@@ -295,9 +297,10 @@ class Stream:
 
     def _damaged(self, damage: Unreadable) -> Refused:
         text = f"messages {damage.first} to {damage.next_readable - 1} are damaged on the disk"
-        if damage.next_readable not in self._damage_reported:
-            self._damage_reported.add(damage.next_readable)
-            self._report(text)
+        reported = self._damage_reported
+        if damage.next_readable not in reported and len(reported) < _MOST_REPORTED:
+            reported.add(damage.next_readable)
+            self._report(text + (": more of it is not reported" if len(reported) == _MOST_REPORTED else ""))
         return Refused(
             Status.MESSAGE_STORE_READ_ERROR,
             f"stream {self.definition.name!r}: {text}. Read on from {damage.next_readable}",

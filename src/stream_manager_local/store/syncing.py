@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import queue
 import threading
+import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -45,8 +46,9 @@ class Syncer:
         """End the threads once they have done what was asked for; a disk that hangs is left behind."""
         for _ in self._threads:
             self._jobs.put(None)
+        until = time.monotonic() + _LEAVE_SECONDS
         for thread in self._threads:
-            thread.join(_LEAVE_SECONDS)
+            thread.join(max(0.0, until - time.monotonic()))
 
     def _work(self) -> None:
         while (job := self._jobs.get()) is not None:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from s3_file_uploader.errors import DeliveryError, Interrupted, Refused
 from s3_file_uploader.transport.s3.checkpoint import PUT_LIMIT_BYTES
-from s3_file_uploader.transport.s3.exchange import BUFFER_BYTES
+from s3_file_uploader.transport.s3.crew import Crew
 from s3_file_uploader.transport.s3.multipart import Multipart
 from s3_file_uploader.transport.s3.pace import Pace
 from s3_file_uploader.transport.s3.reactor import Reactor
@@ -102,17 +102,18 @@ class Engine:
         self,
         name: str,
         loop: asyncio.AbstractEventLoop,
-        route: Callable[[Reactor, memoryview], Route],
+        route: Callable[[Reactor, Crew], Route],
         *,
         concurrency: int,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._loop = loop
         self._reactor = Reactor(self._receive, self._rest, monotonic=monotonic)
-        self._buffer = memoryview(bytearray(BUFFER_BYTES))
-        self._route = route(self._reactor, self._buffer)
+        self._crew = Crew(self._reactor, name)
+        self._route = route(self._reactor, self._crew)
         self._slots: Slots[_Job] = Slots(concurrency)
         self._pace = Pace(time.process_time)
+        self._was_carrying = False
         self._is_closing = False
         self._ended: deque[tuple[_Outcome, Receipt | None, DeliveryError | None]] = deque()
         self._is_told = False
@@ -204,6 +205,7 @@ class Engine:
             self._reactor.run(lambda: self._is_closing and not self._reactor.tasks)
         finally:
             self._route.pool.close()
+            self._crew.close()
             self._rest()
             TURNS.give()
 
@@ -219,12 +221,14 @@ class Engine:
         """At the end of every turn: let the next ones start, and tell the loop who has ended."""
         slots = self._slots
         if slots.is_awaited:
-            if self._pace.wants_more(self._reactor.now, self._reactor.slept_seconds):
+            slept_seconds = 0.0 if self._was_carrying else self._reactor.slept_seconds
+            if self._pace.wants_more(self._reactor.now, slept_seconds):
                 slots.grow()
             while (job := slots.next()) is not None:
                 self._start(job)
         else:
             self._pace.rest()
+        self._was_carrying = self._crew.is_busy  # while we sleep next: that is not waiting for answers
         if self._ended and not self._is_told:
             self._is_told = True
             with contextlib.suppress(RuntimeError):  # the loop is closed: nobody listens any more
@@ -270,8 +274,7 @@ class Engine:
                 file,
                 store=self._route.store,
                 attributes=attributes,
-                reactor=self._reactor,
-                buffer=self._buffer,
+                crew=self._crew,
             )
             goes_whole = file.size <= _put_limit_bytes(attributes)
             if goes_whole and delivery.checkpoint is None:
@@ -282,7 +285,7 @@ class Engine:
                 store=self._route.store,
                 attributes=attributes,
                 reactor=self._reactor,
-                buffer=self._buffer,
+                crew=self._crew,
                 slots=self._slots,
                 keeper=self,
             )

@@ -2,54 +2,35 @@
 
 It exists because the interesting faults live between the first byte of a body and the answer: a
 connection that was closed while idle, an early "no", a far side that stops reading. It signs nothing
-and judges no status. Bodies of files go through one buffer that all connections of an engine share,
-so memory does not grow with files, sizes or connections.
+and judges no status. Bodies of files go through the buffers of the engine's crew, so memory does not
+grow with files, sizes or connections.
 """
 
 from __future__ import annotations
 
-import errno
-import os
-from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
-from s3_file_uploader.errors import FileChanged, FileUnreadable, TransferFault
+from s3_file_uploader.errors import TransferFault
+from s3_file_uploader.transport.s3.cargo import Cargo, FileSlice
 from s3_file_uploader.transport.s3.connection import ConnectionLost
+from s3_file_uploader.transport.s3.crew import WORK_BYTES
 from s3_file_uploader.transport.s3.http1 import AnswerReader, Response
 from s3_file_uploader.transport.s3.reactor import READ, WRITE, NoProgress
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from s3_file_uploader.transport.contract import OpenFile
     from s3_file_uploader.transport.s3.bandwidth import Bandwidth
     from s3_file_uploader.transport.s3.connection import Connection, Deadlines, Pool
+    from s3_file_uploader.transport.s3.crew import Crew
     from s3_file_uploader.transport.s3.endpoint import Endpoint
     from s3_file_uploader.transport.s3.reactor import Reactor
 
-__all__ = ["BUFFER_BYTES", "Exchanger", "FileSlice", "read_into"]
+__all__ = ["Exchanger", "FileSlice"]
 
-BUFFER_BYTES = 256 * 1024
-SMALLEST_STEP_BYTES = 32 * 1024  # two TLS records
-TURN_BYTES = 1024 * 1024  # after so much without blocking, the other uploads have their turn
 HELD_LIMIT_BYTES = 8 * 1024 * 1024  # of bodies in memory, all connections together
 EXPECT_ABOVE_BYTES = 1024 * 1024
 EXPECTATION_FAILED = 417
 MISSED_PROCEEDS = 2  # after so many unanswered `Expect` in a row, this endpoint is not asked any more
-
-
-@dataclass(slots=True)
-class FileSlice:
-    """A part of a file as a body. `progress` is told each time bytes of it left.
-
-    `content` is the bytes themselves where they were read already; it is let go as soon as it can be.
-    """
-
-    file: OpenFile
-    offset: int
-    size: int
-    progress: Callable[[int], None]
-    content: bytes | None = None
 
 
 class Exchanger:
@@ -62,16 +43,15 @@ class Exchanger:
         *,
         deadlines: Deadlines,
         bandwidth: Bandwidth | None,
-        buffer: memoryview,
+        crew: Crew,
     ) -> None:
         self._reactor = reactor
         self._pool = pool
         self._deadlines = deadlines
         self._bandwidth = bandwidth
-        self._buffer = buffer
+        self._crew = crew
         self._held_bytes = 0
         self._missed_proceeds = 0
-        self._sends_files = bandwidth is None
 
     def expects(self, size: int) -> bool:
         """Ask for `100 Continue` first: a "no" then costs one round trip instead of the whole body."""
@@ -202,66 +182,28 @@ class Exchanger:
     async def _send_file(
         self, connection: Connection, reader: AnswerReader, body: FileSlice, seconds: float
     ) -> Response | None:
-        step, turn = BUFFER_BYTES, 0
-        offset, end = body.offset, body.offset + body.size
-        while offset < end:
-            size = min(step, end - offset)
-            if self._bandwidth is not None:
-                size = min(size, self._bandwidth.slice_bytes)
-                await self._throttle(size)
-            blocks = 0
-            left = size
-            while left:
-                sent = self._offer_file(connection, reader, body, offset, left)
-                if isinstance(sent, Response):
-                    return sent
-                left -= sent
-                offset += sent
-                turn += sent
-                if sent:
-                    body.progress(sent)
-                if left:
-                    blocks += 1
-                    turn = 0
-                    mask = await self._reactor.wait(connection.channel, READ | WRITE, seconds)
-                    if mask & READ:
-                        response = self._listen(connection, reader)
-                        if response is not None:
-                            return response
-            # A slow line takes little at a time: read little, as what was not taken is read again.
-            step = max(SMALLEST_STEP_BYTES, step // 2) if blocks > 1 else min(BUFFER_BYTES, step * 2)
-            if turn >= TURN_BYTES:
-                turn = 0
-                await self._reactor.pause()
-        return None
-
-    def _offer_file(
-        self, connection: Connection, reader: AnswerReader, body: FileSlice, offset: int, size: int
-    ) -> int | Response:
-        if self._sends_files and not connection.is_tls:
-            sent = self._sendfile(connection, reader, body, offset, size)
-            if sent is not None:
-                return sent
-        return self._offer(connection, reader, read_into(self._buffer, body.file, offset, size))
-
-    def _sendfile(
-        self, connection: Connection, reader: AnswerReader, body: FileSlice, offset: int, size: int
-    ) -> int | Response | None:
-        """None if this file system cannot do it."""
-        try:
-            sent = connection.send_file(body.file.fileno(), offset, size)
-        except OSError as error:
-            if error.errno in (errno.EPIPE, errno.ECONNRESET, errno.ETIMEDOUT, errno.EHOSTUNREACH):
+        cargo = Cargo(connection, body, uses_sendfile=self._bandwidth is None and not connection.is_tls)
+        allowed = 0
+        while cargo.left:
+            if self._bandwidth is None:
+                allowed = WORK_BYTES
+            elif not allowed:
+                allowed = min(cargo.step, cargo.left, self._bandwidth.slice_bytes)
+                await self._throttle(allowed)
+            try:
+                allowed -= await self._crew.do(partial(cargo.move, most=allowed))
+            except ConnectionLost:
                 response = self._last_words(connection, reader)
                 if response is None:
-                    raise ConnectionLost(error.strerror) from None
+                    raise
                 return response
-            # Not the socket's: let the ordinary read say what is wrong, if anything is.
-            self._sends_files = False
-            return None
-        if sent == 0:
-            raise _ended_early(body.file, offset)
-        return 0 if sent is None else sent
+            if cargo.is_refused:
+                mask = await self._reactor.wait(connection.channel, READ | WRITE, seconds)
+                if mask & READ:
+                    response = self._listen(connection, reader)
+                    if response is not None:
+                        return response
+        return None
 
     async def _proceed(self, connection: Connection, reader: AnswerReader) -> Response | None:
         """Wait, not for long, for `100 Continue`; a final answer instead of it makes the body idle."""
@@ -323,20 +265,3 @@ class Exchanger:
 
 def _size_of(body: bytes | FileSlice) -> int:
     return len(body) if isinstance(body, bytes) else body.size
-
-
-def read_into(buffer: memoryview, file: OpenFile, offset: int, size: int) -> memoryview:
-    """The bytes of the file, in the shared buffer: valid until the next await."""
-    view = buffer[:size]
-    try:
-        got = os.preadv(file.fileno(), [view], offset)
-    except OSError as error:
-        raise FileUnreadable(f"the file cannot be read at byte {offset}: {error.strerror}") from error
-    if got != size:
-        raise _ended_early(file, offset + got)
-    return view
-
-
-def _ended_early(file: OpenFile, end: int) -> FileChanged:
-    file.check_unchanged()
-    return FileChanged(f"the file ends at byte {end}, not where it did")

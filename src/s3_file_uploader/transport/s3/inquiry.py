@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from s3_file_uploader.errors import Interrupted, Unreachable
 from s3_file_uploader.transport.contract import Transport
-from s3_file_uploader.transport.s3.exchange import BUFFER_BYTES
+from s3_file_uploader.transport.s3.crew import Crew
 from s3_file_uploader.transport.s3.reactor import Reactor
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ __all__ = ["Inquiry", "Routed"]
 class Routed(Transport, Protocol):
     """A transport whose way to the bucket can be asked over."""
 
-    def route(self, reactor: Reactor, buffer: memoryview) -> Route: ...
+    def route(self, reactor: Reactor, crew: Crew) -> Route: ...
 
 
 class Inquiry:
@@ -36,7 +36,7 @@ class Inquiry:
     def __init__(self, transport: Routed, *, answer_seconds: float = 15.0) -> None:
         self._answer_seconds = answer_seconds
         self._reactor = Reactor(lambda thing: thing())
-        self._route = transport.route(self._reactor, memoryview(bytearray(BUFFER_BYTES)))
+        self._route = transport.route(self._reactor, Crew(self._reactor, members=0))
 
     @property
     def last_headers(self) -> Mapping[str, str]:

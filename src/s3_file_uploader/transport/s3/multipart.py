@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from s3_file_uploader.model import Checkpoint, Receipt
     from s3_file_uploader.transport.contract import Delivery, OpenFile
     from s3_file_uploader.transport.s3.attributes import Attributes
+    from s3_file_uploader.transport.s3.crew import Crew
     from s3_file_uploader.transport.s3.reactor import Reactor
     from s3_file_uploader.transport.s3.store import Store
     from s3_file_uploader.transport.s3.streams import Lender
@@ -84,7 +85,7 @@ class Multipart:
         store: Store,
         attributes: Attributes,
         reactor: Reactor,
-        buffer: memoryview,
+        crew: Crew,
         slots: Lender,
         keeper: Keeper,
     ) -> None:
@@ -94,7 +95,7 @@ class Multipart:
         self._attributes = attributes
         self._checksum = attributes.checksum
         self._reactor = reactor
-        self._buffer = buffer
+        self._crew = crew
         self._slots = slots
         self._keeper = keeper
         self._upload_id = ""
@@ -329,8 +330,7 @@ class Multipart:
             size,
             store=self._store,
             checksum=self._checksum,
-            reactor=self._reactor,
-            buffer=self._buffer,
+            crew=self._crew,
             with_md5=with_md5,
         )
 

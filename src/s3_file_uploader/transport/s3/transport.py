@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from s3_file_uploader.transport.contract import Delivery
     from s3_file_uploader.transport.s3.attributes import Attributes
     from s3_file_uploader.transport.s3.bandwidth import Bandwidth
+    from s3_file_uploader.transport.s3.crew import Crew
     from s3_file_uploader.transport.s3.reactor import Reactor
 
 __all__ = ["DEFAULT_CONCURRENCY", "MOST_ENGINES", "Lane", "S3Transport", "open_s3_transport"]
@@ -123,7 +124,7 @@ class S3Transport:
             )
         return engine
 
-    def route(self, reactor: Reactor, buffer: memoryview) -> Route:
+    def route(self, reactor: Reactor, crew: Crew) -> Route:
         """What leads from a reactor to the bucket: an engine's, or that of an inquiry."""
         pool = Pool(
             reactor,
@@ -133,9 +134,7 @@ class S3Transport:
             deadlines=self._deadlines,
             proxies=self._proxies,
         )
-        exchanger = Exchanger(
-            reactor, pool, deadlines=self._deadlines, bandwidth=self._bandwidth, buffer=buffer
-        )
+        exchanger = Exchanger(reactor, pool, deadlines=self._deadlines, bandwidth=self._bandwidth, crew=crew)
         store = Store(
             reactor,
             exchanger,
@@ -168,8 +167,8 @@ class Lane:
     def abandon(self, checkpoint: Checkpoint) -> asyncio.Future[None]:
         return self.shared.abandon(checkpoint)
 
-    def route(self, reactor: Reactor, buffer: memoryview) -> Route:
-        return self.shared.route(reactor, buffer)
+    def route(self, reactor: Reactor, crew: Crew) -> Route:
+        return self.shared.route(reactor, crew)
 
     async def close(self) -> None:
         if not self._is_open:

@@ -11,7 +11,8 @@ from __future__ import annotations
 import hashlib
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Protocol
 
 from s3_file_uploader.errors import (
     AccessDenied,
@@ -23,23 +24,28 @@ from s3_file_uploader.errors import (
     Unproven,
 )
 from s3_file_uploader.model import Receipt
+from s3_file_uploader.transport.s3.cargo import FileSlice, read_into
 from s3_file_uploader.transport.s3.checksums import check_echo
-from s3_file_uploader.transport.s3.exchange import BUFFER_BYTES, TURN_BYTES, FileSlice, read_into
+from s3_file_uploader.transport.s3.crew import BUFFER_BYTES, WORK_BYTES
 from s3_file_uploader.transport.s3.faults import ContentRejected
 from s3_file_uploader.transport.s3.sigv4 import EMPTY_SHA256, UNSIGNED_PAYLOAD
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from s3_file_uploader.transport.contract import Delivery, OpenFile
     from s3_file_uploader.transport.s3.attributes import Attributes
     from s3_file_uploader.transport.s3.checksums import Checksum
-    from s3_file_uploader.transport.s3.reactor import Reactor
+    from s3_file_uploader.transport.s3.crew import Crew
     from s3_file_uploader.transport.s3.store import Store
 
 __all__ = ["Digest", "digest_slice", "find", "look", "look_for_same", "put_whole", "receipt_of", "taken"]
 
 _NOT_THERE = ("404", "NoSuchKey")
+
+
+class _Updated(Protocol):
+    def update(self, data: memoryview, /) -> object: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +66,7 @@ async def put_whole(
     *,
     store: Store,
     attributes: Attributes,
-    reactor: Reactor,
-    buffer: memoryview,
+    crew: Crew,
 ) -> Receipt:
     """One PUT for the whole file."""
     size, checksum = file.size, attributes.checksum
@@ -73,9 +78,7 @@ async def put_whole(
         body.content = content
         del content  # the request lets go of its own reference as soon as it can
     else:
-        digest = await digest_slice(
-            file, 0, size, store=store, checksum=checksum, reactor=reactor, buffer=buffer
-        )
+        digest = await digest_slice(file, 0, size, store=store, checksum=checksum, crew=crew)
         value, payload_hash = digest.value, digest.payload_hash
     file.check_unchanged()
     headers = attributes.headers_of(delivery)
@@ -168,29 +171,26 @@ async def digest_slice(
     *,
     store: Store,
     checksum: Checksum,
-    reactor: Reactor,
-    buffer: memoryview,
+    crew: Crew,
     with_md5: bool = False,
 ) -> Digest:
     """A first pass over bytes that are about to be sent; the second finds them in the page cache."""
-    done, turn = 0, 0
     running = checksum.running()
     sha = hashlib.sha256() if store.signs_payload else None
     md5 = hashlib.md5(usedforsecurity=False) if with_md5 else None
-    while done < size:
-        view = read_into(buffer, file, offset + done, min(BUFFER_BYTES, size - done))
-        running.update(view)
-        if sha is not None:
-            sha.update(view)
-        if md5 is not None:
-            md5.update(view)
-        done += len(view)
-        turn += len(view)
-        if turn >= TURN_BYTES and done < size:
-            turn = 0
-            await reactor.pause()
+    wanted = [each for each in (running, sha, md5) if each is not None]
+    end = offset + size
+    for start in range(offset, end, WORK_BYTES):
+        await crew.do(partial(_feed, wanted, file, start, min(start + WORK_BYTES, end)))
     payload_hash = UNSIGNED_PAYLOAD if sha is None else sha.hexdigest()
     return Digest(running.text(), payload_hash, "" if md5 is None else md5.hexdigest())
+
+
+def _feed(wanted: Sequence[_Updated], file: OpenFile, start: int, end: int, buffer: memoryview) -> None:
+    for offset in range(start, end, BUFFER_BYTES):
+        view = read_into(buffer, file, offset, min(BUFFER_BYTES, end - offset))
+        for each in wanted:
+            each.update(view)
 
 
 def _read_whole(file: OpenFile, size: int) -> bytes:
