@@ -24,13 +24,14 @@ from stream_manager import (
 
 from stream_manager_local.faults import Faults
 from stream_manager_local.server.mischief import Ends
+from stream_manager_local.server.outbox import FULL_BYTES, Outbox
 from stream_manager_local.server.process import make_listener
 from stream_manager_local.settings import Settings
 from stream_manager_local.store import Store
-from stream_manager_local.server.outbox import FULL_BYTES, Outbox
 from support.stream_manager_client import PlainClient, request
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from stream_manager_local.server.listener import Listener
@@ -38,7 +39,21 @@ if TYPE_CHECKING:
 
 APPEND, READ, LIST = 4, 5, 11
 
-_SILENT = logging.Logger("what the SDK says while a server is away", logging.CRITICAL)
+_SILENT = logging.getLogger("what the SDK says while a server is away")
+_SILENT.setLevel(logging.CRITICAL)
+
+# The SDK leaves a stream behind at each reconnection.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:Exception ignored in. <function StreamWriter.__del__"),
+    pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"),
+]
+
+
+@pytest.fixture(autouse=True)
+def _collected() -> Iterator[None]:
+    """What it left behind is collected here, where it fails no other test."""
+    yield
+    gc.collect()
 
 
 def _create(client: StreamManagerClient, name: str) -> None:
@@ -162,10 +177,7 @@ def test_the_port_is_free_at_once_after_a_stop(own_server: LocalStreamManager) -
         assert client.ask(LIST).status == 0
 
 
-@pytest.mark.filterwarnings("ignore:Exception ignored in. <function StreamWriter.__del__")
-@pytest.mark.filterwarnings("ignore:unclosed <StreamWriter:ResourceWarning")
 def test_an_idle_sdk_client_survives_a_hundred_restarts(tmp_path: Path) -> None:
-    """The SDK leaves a stream behind at each of them; collected here, it fails no other test."""
     server = _InThread(tmp_path)
     server.start()
     with StreamManagerClient(port=server.port, logger=_SILENT) as client:
@@ -179,8 +191,6 @@ def test_an_idle_sdk_client_survives_a_hundred_restarts(tmp_path: Path) -> None:
         assert len(client.read_messages("s", ReadMessagesOptions(max_message_count=999))) == 100
     server.stop()
     server.end()
-    del client
-    gc.collect()
 
 
 def test_an_sdk_client_survives_a_server_that_is_killed(own_server: LocalStreamManager) -> None:
