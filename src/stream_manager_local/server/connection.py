@@ -175,16 +175,6 @@ class Connection(asyncio.Protocol):
     def _give_up_handshake(self) -> None:
         self.leave(f"it said nothing useful for {self._listener.handshake_seconds:g} s (--handshake-timeout)")
 
-    def _bid_farewell(self, farewell: Farewell) -> None:
-        if farewell.is_reset:
-            linger_for_nothing = struct.pack("ii", 1, 0)
-            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger_for_nothing)
-            self._transport.abort()
-            return
-        if farewell.answer is not None:
-            self._outbox.put(farewell.answer)
-        self.leave(str(farewell))
-
     # ---- work ------------------------------------------------------------------------------------
 
     def _schedule(self) -> None:
