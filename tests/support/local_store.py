@@ -130,12 +130,11 @@ class Died(BaseException):
 
 
 class DyingEdge(CountingEdge):
-    """The process dies right before its `at`-th call, or right after it; `_bury` closes its files."""
+    """The process dies right before its `at`-th call; `_bury` closes its files."""
 
-    def __init__(self, at: int, *, is_after: bool) -> None:
+    def __init__(self, at: int) -> None:
         super().__init__()
         self._at = at
-        self._is_after = is_after
         self._count = 0
         self._opened: set[int] = set()
 
@@ -146,15 +145,13 @@ class DyingEdge(CountingEdge):
     def _stepping(self, name: str, method: Callable[..., Any]) -> Callable[..., Any]:
         def call(*arguments: Any) -> Any:
             self._count += 1
-            if self._count > self._at or (self._count == self._at and not self._is_after):
+            if self._count >= self._at:
                 raise Died
             result = method(*arguments)
             if name in {"open_file", "create_file", "open_folder", "duplicate"}:
                 self._opened.add(result)
             elif name == "close":
                 self._opened.discard(*arguments)
-            if self._count == self._at:
-                raise Died
             return result
 
         return call
