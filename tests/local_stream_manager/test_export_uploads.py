@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import os
 import threading
@@ -15,15 +16,17 @@ from stream_manager import S3ExportTaskDefinition, Util
 from stream_manager_local.export.engine import MOST_BUCKETS, Engine
 from stream_manager_local.protocol.codes import Persistence
 from stream_manager_local.settings import Settings
-from support.exports import definition, s3_export, staged, to_scripted, to_seaweed, until
+from support.exports import definition, s3_export, staged, to_scripted, to_server, until
+from support.looked_at import fresh_bucket
 from support.s3_transports import MIB, new_file
-from support.scripted_s3 import Line, Request, ScriptedS3, honest, serve
+from support.scripted_s3 import ECHO, Line, Request, ScriptedS3, honest, serve
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
     from support.exports import Stage
+    from support.other_stores import Moto
     from support.seaweed import SeaweedFS
 
 # --- A real server -------------------------------------------------------------------------------------
@@ -35,7 +38,7 @@ def test_files_arrive_with_their_metadata_and_stay_where_they_are(
     path = new_file(tmp_path, 1000, "größe 100%.csv")
 
     async def run() -> None:
-        async with staged(tmp_path, to_seaweed(seaweed)) as stage:
+        async with staged(tmp_path, to_server(seaweed)) as stage:
             metadata = {"Unit": "Car 7", "retry": 1}
             stage.append(path, "in/größe.csv", bucket=bucket, userMetadata=metadata)
             assert await stage.ended(1) == [(0, "Success")]
@@ -71,7 +74,7 @@ def test_a_file_goes_in_parts_only_above_the_threshold(
 
     async def run() -> None:
         export = s3_export(multipart_threshold=6 * MIB)
-        async with staged(tmp_path, to_seaweed(seaweed), exports=(export,)) as stage:
+        async with staged(tmp_path, to_server(seaweed), exports=(export,)) as stage:
             stage.append(path, "key", bucket=bucket)
             expected = [(0, "InProgress")] * more + [(0, "Success")]
             assert await stage.ended(1) == expected
@@ -79,6 +82,21 @@ def test_a_file_goes_in_parts_only_above_the_threshold(
     asyncio.run(run())
     with open(path, "rb") as file:
         assert seaweed.read_object(bucket, "key") == file.read()
+
+
+def test_another_store_with_other_checksums_does_as_well(moto: Moto, tmp_path: Path) -> None:
+    async def run() -> None:
+        async with staged(tmp_path, to_server(moto)) as stage:
+            stage.append(new_file(tmp_path, 10, "small"), "small", bucket=own)
+            stage.append(new_file(tmp_path, 6 * MIB, "large"), "large", bucket=own)
+            stage.append(new_file(tmp_path, 10, "small"), "small", bucket="no-such-bucket")
+            told = await stage.ended(3)
+            assert told == [(0, "Success"), (1, "InProgress"), (1, "Success"), (2, "Failure")]
+            assert "NoSuchBucket" in stage.statuses()[-1]["message"]
+
+    with fresh_bucket(moto) as own:
+        asyncio.run(run())
+        assert moto.list_objects(own) == {"small": 10, "large": 6 * MIB}
 
 
 # --- What goes in parts --------------------------------------------------------------------------------
@@ -430,6 +448,51 @@ def test_an_upload_in_parts_goes_on_where_it_broke(tmp_path: Path) -> None:
         asyncio.run(run())
         assert len(store.objects["/bucket/key"]) == 11 * MIB
         assert store.stored.count("/bucket/key part 1") == 1
+
+
+def echoing(*, etag: bool, mismatch: bool = False) -> Callable[[Line], None]:
+    """A store that knows no checksums but MD5, or none, or computes wrong ones."""
+
+    def play(line: Line) -> None:
+        while (request := line.request()) is not None:
+            body = line.body(request.size)
+            if request.method == "HEAD":
+                line.answer(200, {"content-length": str(len(line.server.objects[request.path]))})
+                continue
+            line.server.objects[request.path] = body
+            md5 = hashlib.md5(body, usedforsecurity=False).hexdigest()
+            wrong = {ECHO: "AAAAAAAAAAA="} if mismatch else {}
+            line.answer(200, {**wrong, **({"etag": f'"{md5}"'} if etag else {})})
+
+    return play
+
+
+@pytest.mark.parametrize(("etag", "proof"), [(True, "md5"), (False, "its size alone")], ids=["md5", "size"])
+def test_a_store_that_knows_no_checksum_is_asked_for_what_it_knows(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, etag: bool, proof: str
+) -> None:
+    async def run() -> None:
+        async with staged(tmp_path, to_scripted(store)) as stage:
+            for number in range(3):
+                stage.append(new_file(tmp_path, 10), f"{number}")
+            assert await stage.ended(3) == [(0, "Success"), (1, "Success"), (2, "Success")]
+
+    with ScriptedS3(echoing(etag=etag)) as store:
+        asyncio.run(run())
+        assert len(store.objects) == 3
+    told = [each.getMessage() for each in caplog.records if "is compared by" in each.getMessage()]
+    assert len(told) == (1 if etag else 2)
+    assert f"by {proof} from now on" in told[-1]
+
+
+def test_a_store_that_says_another_checksum_is_never_a_success(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with staged(tmp_path, to_scripted(store)) as stage:
+            stage.append(new_file(tmp_path, 10), "key")
+            assert await stage.ended(1) == [(0, "Failure")]
+
+    with ScriptedS3(echoing(etag=True, mismatch=True)) as store:
+        asyncio.run(run())
 
 
 # --- Files that change ---------------------------------------------------------------------------------

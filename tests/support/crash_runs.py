@@ -12,29 +12,24 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import logging
 import os
-import random
 import shutil
-import signal
 import sqlite3
 import sys
-import threading
-import traceback
 import zlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from s3_file_uploader.config import Rule, Settings
-from s3_file_uploader.ledger import Ledger
 from s3_file_uploader.model import Receipt
 from s3_file_uploader.pipeline import Uploader
 from s3_file_uploader.source.edge import Edge
 from s3_file_uploader.source.hidden import PREFIX
-from s3_file_uploader.source.lease import ignore_lease_signal
+from support import lives
+from support.lives import QUICK, SteppingLedger, Steps
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    import random
 
     from s3_file_uploader.model import Checkpoint
     from s3_file_uploader.transport.contract import Delivery
@@ -46,22 +41,6 @@ _REPLACED = b"b.csv"
 _FIRST = {b"a.csv": b"content of a", b"b.csv": b"first content of b", b"c.csv": b""}
 _SECOND = b"second content of b, which is longer"
 _MARKER = ".done"
-_MOST_SECONDS = 30
-
-
-class Steps:
-    """Counts steps over all threads; the process dies right before the one numbered `deadly`."""
-
-    def __init__(self, deadly: int | None) -> None:
-        self._deadly = deadly
-        self._lock = threading.Lock()
-        self.count = 0
-
-    def step(self) -> None:
-        with self._lock:
-            self.count += 1
-            if self.count == self._deadly:
-                os.kill(os.getpid(), signal.SIGKILL)
 
 
 class SteppingEdge(Edge):
@@ -91,20 +70,6 @@ class SteppingEdge(Edge):
             return result
 
         return call
-
-
-class SteppingLedger(Ledger):
-    """Before each transaction, right before its commit, and after it there is a step."""
-
-    steps: Steps
-
-    @contextlib.contextmanager
-    def transaction(self, *, durable: bool = False) -> Iterator[None]:
-        self.steps.step()
-        with super().transaction(durable=durable):
-            yield
-            self.steps.step()
-        self.steps.step()
 
 
 @dataclass(frozen=True)
@@ -200,34 +165,11 @@ class Life:
 
     # One life of the process.
 
-    def live(self, deadly: int | None) -> int | None:
-        """The number of steps it took; None if it died of the deadly one."""
-        reading, writing = os.pipe()
-        child = os.fork()
-        if child == 0:
-            self._live_and_exit(Steps(deadly), writing)
-        os.close(writing)
-        with os.fdopen(reading, "rb") as told:
-            words = told.read().decode()
-        _, status = os.waitpid(child, 0)
-        if os.WIFSIGNALED(status):
-            assert os.WTERMSIG(status) == signal.SIGKILL, (status, words)
-            return None
-        assert os.WEXITSTATUS(status) == 0, words
-        return int(words)
+    def live(self, deadly: int | None) -> bool:
+        """Whether it survived."""
+        return lives.live(lambda: asyncio.run(self._drain(Steps(deadly))))
 
-    def _live_and_exit(self, steps: Steps, writing: int) -> None:
-        try:
-            signal.alarm(_MOST_SECONDS)  # its default action ends us, and the test tells
-            ignore_lease_signal()
-            told = str(asyncio.run(self._drain(steps))).encode()
-            code = 0
-        except BaseException:  # the parent tells it
-            told, code = traceback.format_exc().encode(), 1
-        os.write(writing, told)
-        os._exit(code)
-
-    async def _drain(self, steps: Steps) -> int:
+    async def _drain(self, steps: Steps) -> None:
         more: dict[str, Any] = {}
         if self.case == "archive":
             more = {"after_upload": "archive", "archive_directory": self.archive}
@@ -237,12 +179,7 @@ class Life:
             name="default",
             path_name=os.path.join(self.folder, "*.csv"),
             bucket_name="bucket",
-            interval_seconds=0.1,
-            settle_seconds=0.0,
-            settle_unverified_seconds=0.02,
-            retry_backoff_seconds=0.01,
-            retry_backoff_max_seconds=0.02,
-            **more,
+            **{**QUICK, **more},
         )
         settings = Settings(name="crash", state_directory=os.path.join(self.home, "state"), rules=(rule,))
         SteppingLedger.steps = steps
@@ -258,7 +195,6 @@ class Life:
             ).run()
         finally:
             ledger.close()
-        return steps.count
 
     # What must hold.
 
@@ -326,7 +262,7 @@ def _run(life: Life, deadly: list[int]) -> bool:
     life.prepare()
     reached = False
     for place, step in enumerate(deadly):
-        survived = life.live(step) is not None
+        survived = life.live(step)
         life.assert_nothing_lost()
         if place == 0:
             reached = not survived
@@ -342,25 +278,17 @@ def _run(life: Life, deadly: list[int]) -> bool:
 
 def main() -> None:
     home, case = sys.argv[1:3]
-    step, stride = map(int, sys.argv[3:5])
-    logging.disable(logging.CRITICAL)
-    missed = 0
-    while missed < 2:  # how many steps a life has depends a little on how its threads take turns
-        chosen = random.Random(step)  # the same in every run
+
+    def story(step: int, chosen: random.Random, told: dict[str, Any]) -> bool:
         life = Life(os.path.join(home, str(step)), case, replaces_before=chosen.random() < 0.5)
         # Every other time a second death, somewhere in what follows the first.
         deadly = [step, chosen.randrange(1, 60)] if chosen.random() < 0.5 else [step]
-        told: dict[str, Any] = {"deadly": deadly, "replaces_before": life.replaces_before}
-        try:
-            told["reached"] = _run(life, deadly)
-        except AssertionError as error:
-            told["wrong"] = str(error)
-        print(json.dumps(told), flush=True)
-        if "wrong" in told:
-            sys.exit(1)
+        told.update(deadly=deadly, replaces_before=life.replaces_before)
+        reached = _run(life, deadly)
         shutil.rmtree(life.home)
-        missed = 0 if told["reached"] else missed + 1
-        step += stride
+        return reached
+
+    lives.play(story, *map(int, sys.argv[3:5]))
 
 
 if __name__ == "__main__":

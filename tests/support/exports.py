@@ -27,15 +27,16 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from stream_manager_local.protocol.definition import OtherExport
+    from support.other_stores import Moto
     from support.scripted_s3 import ScriptedS3
     from support.seaweed import SeaweedFS
 
-__all__ = ["HASTY", "Stage", "definition", "s3_export", "staged", "to_scripted", "to_seaweed", "until"]
+__all__ = ["HASTY", "Stage", "definition", "s3_export", "staged", "to_scripted", "to_server", "until"]
 
 HASTY = Patience(first_retry=0.01, longest_retry=0.05, status=0.05, status_retry=0.01, take_back=5)
 
 
-def to_seaweed(server: SeaweedFS) -> Callable[[str], S3Transport]:
+def to_server(server: SeaweedFS | Moto) -> Callable[[str], S3Transport]:
     return lambda bucket: S3Transport(
         Endpoint.of(bucket, server.region, server.endpoint_url),
         credentials=CredentialSource(

@@ -13,14 +13,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import logging
 import os
-import random
 import shutil
-import signal
 import sqlite3
 import sys
-import traceback
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
@@ -30,14 +26,16 @@ from botocore.config import Config
 
 from s3_file_uploader.config import Rule, Settings
 from s3_file_uploader.pipeline import Uploader
-from s3_file_uploader.source.lease import ignore_lease_signal
 from s3_file_uploader.transport.s3 import S3Transport, checkpoint, engine
 from s3_file_uploader.transport.s3.credentials import CredentialSource
 from s3_file_uploader.transport.s3.endpoint import Endpoint
 from s3_file_uploader.transport.s3.exchange import Exchanger, FileSlice
-from support.crash_runs import SteppingLedger, Steps
+from support import lives
+from support.lives import QUICK, SteppingLedger, Steps
 
 if TYPE_CHECKING:
+    import random
+
     from s3_file_uploader.model import Checkpoint
     from s3_file_uploader.transport.contract import Delivery
 
@@ -46,7 +44,6 @@ __all__ = ["main"]
 PART = 5 * 1024 * 1024  # stores take no smaller ones
 SIZE = 2 * PART + 1000
 FATES = ("stays", "changes", "vanishes", "goes elsewhere")
-_MOST_SECONDS = 30
 
 
 class Journal:
@@ -148,33 +145,15 @@ class Story:
     def live(self, deadly: int | None) -> bool:
         """Whether it survived."""
         before = len(self.journal.read())
-        reading, writing = os.pipe()
-        child = os.fork()
-        if child == 0:
-            self._live_and_exit(Steps(deadly), writing)
-        os.close(writing)
-        with os.fdopen(reading, "rb") as told:
-            words = told.read().decode()
-        _, status = os.waitpid(child, 0)
-        self._assert_nothing_sent_twice(before)
-        self._look()
-        if os.WIFSIGNALED(status):
-            assert os.WTERMSIG(status) == signal.SIGKILL, (status, words)
-            return False
-        assert os.WEXITSTATUS(status) == 0, words
-        return True
-
-    def _live_and_exit(self, steps: Steps, writing: int) -> None:
         try:
-            signal.alarm(_MOST_SECONDS)  # its default action ends us, and the test tells
-            ignore_lease_signal()
-            step_through(steps, self.journal)
-            asyncio.run(self._drain(steps))
-            told, code = b"", 0
-        except BaseException:  # the parent tells it
-            told, code = traceback.format_exc().encode(), 1
-        os.write(writing, told)
-        os._exit(code)
+            return lives.live(lambda: self._live(Steps(deadly)))
+        finally:
+            self._assert_nothing_sent_twice(before)
+            self._look()
+
+    def _live(self, steps: Steps) -> None:
+        step_through(steps, self.journal)
+        asyncio.run(self._drain(steps))
 
     async def _drain(self, steps: Steps) -> None:
         rule = Rule(
@@ -184,11 +163,7 @@ class Story:
             object_key_prefix=self.prefix,
             region=os.environ["AWS_REGION"],
             endpoint_url=os.environ["STORE_URL"],
-            interval_seconds=0.1,
-            settle_seconds=0.0,
-            settle_unverified_seconds=0.02,
-            retry_backoff_seconds=0.01,
-            retry_backoff_max_seconds=0.02,
+            **QUICK,
         )
         settings = Settings(name="crash", state_directory=os.path.join(self.home, "state"), rules=(rule,))
         SteppingLedger.steps = steps
@@ -243,6 +218,12 @@ class Story:
         if self.fate != "vanishes":
             assert self.contents[-1] in contents, "the last content has not arrived"
 
+    def forget(self) -> None:
+        """All of it is deleted, so that the store is as quick for the next."""
+        for one in store().list_objects_v2(Bucket=self.bucket, Prefix=self.home_prefix).get("Contents", []):
+            store().delete_object(Bucket=self.bucket, Key=one["Key"])
+        shutil.rmtree(self.home)
+
 
 _stores: list[Any] = []
 
@@ -288,27 +269,19 @@ def _run(story: Story, deadly: list[int]) -> bool:
 
 def main() -> None:
     home, bucket = sys.argv[1:3]
-    step, stride = map(int, sys.argv[3:5])
-    logging.disable(logging.CRITICAL)
-    missed = 0
-    while missed < 2:  # how many steps a life has depends a little on how its threads take turns
-        chosen = random.Random(step)  # the same in every run
+
+    def tell(step: int, chosen: random.Random, told: dict[str, Any]) -> bool:
         fate = chosen.choice((*FATES[:1] * 3, *FATES))  # half of them just stay
         story = Story(os.path.join(home, str(step)), bucket, f"story-{step:04}", fate)
         # Every other time a second death, somewhere in what follows the first.
         deadly = [step, chosen.randrange(1, 50)] if chosen.random() < 0.5 else [step]
-        told: dict[str, Any] = {"deadly": deadly, "fate": fate}
-        try:
-            told["reached"] = _run(story, deadly)
-        except AssertionError as error:
-            told["wrong"] = str(error)
+        told.update(deadly=deadly, fate=fate, resumed=0)
+        reached = _run(story, deadly)
         told["resumed"] = len(story.listed)
-        print(json.dumps(told), flush=True)
-        if "wrong" in told:
-            sys.exit(1)
-        shutil.rmtree(story.home)
-        missed = 0 if told["reached"] else missed + 1
-        step += stride
+        story.forget()
+        return reached
+
+    lives.play(tell, *map(int, sys.argv[3:5]))
 
 
 if __name__ == "__main__":

@@ -82,6 +82,8 @@ def command_parser(command: Command) -> Parser:
         allow_abbrev=False,  # a flag that a later version adds must not change what a script means
     )
     command.module().add_arguments(parser)
+    is_whole = command.usage.lstrip("[").startswith("SRC DST") and not command.shows_few_settings
+    parser.set_defaults(lists_settings=command.name if is_whole else "run")
     # Afterwards, since argparse makes the names of parsers below this one out of its usage.
     parser.usage = f"{PROGRAM} {command.name} {command.usage}".rstrip()
     return parser

@@ -53,6 +53,7 @@ def load_settings(arguments: argparse.Namespace, *, reading: bool = False) -> Lo
         destination=getattr(arguments, "destination", None),
         environment=os.environ,
         reading=reading,
+        command=getattr(arguments, "lists_settings", "run"),
     )
 
 

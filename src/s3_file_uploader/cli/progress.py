@@ -56,8 +56,7 @@ class Bar:
             self._bar.close()
 
     def show(self, progress: Progress) -> None:
-        # What is sent again after a failure counts twice in bytes_sent, and never as more than there is.
-        sent = min(max(progress.bytes_sent, progress.bytes_done), progress.bytes_found)
+        sent = _sent(progress)
         self._bar.total = progress.bytes_found
         stopping = "stopping (Ctrl-C: at once); " if self._is_stopping() else ""
         self._bar.set_description_str(
@@ -69,6 +68,11 @@ class Bar:
     def write(self, text: str, stream: TextIO) -> None:
         """Other text on the same terminal, above the bar."""
         self._tqdm.write(text, file=stream, end="")
+
+
+def _sent(progress: Progress) -> int:
+    """What is sent again after a failure counts twice in bytes_sent, and never as more than there is."""
+    return min(max(progress.bytes_sent, progress.bytes_done), progress.bytes_found)
 
 
 def _columns(stream: TextIO) -> int:
@@ -116,12 +120,13 @@ class Lines:
 
 def plain_line(progress: Progress, seconds: float) -> str:
     """`12 of 40 files, 1.2 MB of 4.0 MB, 120 kB/s, 23 s left`."""
-    left = progress.bytes_found - progress.bytes_done
+    sent = _sent(progress)  # also of files on their way: one large file is worth telling of
+    left = progress.bytes_found - sent
     parts = [
         f"{progress.files_done} of {files(progress.files_found)}",
-        f"{size(progress.bytes_done)} of {size(progress.bytes_found)}",
-        rate(progress.bytes_done, seconds),
+        f"{size(sent)} of {size(progress.bytes_found)}",
+        rate(sent, seconds),
     ]
-    if progress.bytes_done and left > 0:
-        parts.append(f"{duration(left * seconds / progress.bytes_done)} left")
+    if sent and left > 0:
+        parts.append(f"{duration(left * seconds / sent)} left")
     return ", ".join(parts)

@@ -51,6 +51,7 @@ def as_json(snapshot: Snapshot, name: str) -> dict[str, Any]:
             for pause in snapshot.pauses
         ],
         "rules": [_rule_json(rule) for rule in snapshot.rules],
+        "uploads": {"under_way": snapshot.uploads_under_way, "given_up": snapshot.uploads_given_up},
     }
 
 
@@ -88,10 +89,16 @@ def _lines(snapshot: Snapshot, settings: Settings, now: float) -> list[str]:
         lines += ["", *_rule_lines(rule, destinations.get(rule.name), now, is_running=snapshot.is_running)]
     if not snapshot.rules:
         lines.append("nothing is known yet: no run has begun")
+    if snapshot.uploads_given_up:
+        lines += ["", f"{_uploads(snapshot.uploads_given_up)} given up, to be aborted: `uploads list`"]
     for pause in snapshot.pauses:
         since = duration(now - pause.since_wall)
         lines += ["", f"paused for {since}: {pause.destination}", f"  {printable(pause.reason.encode())}"]
     return lines
+
+
+def _uploads(count: int) -> str:
+    return "1 unfinished upload" if count == 1 else f"{count} unfinished uploads"
 
 
 def _destination(rule: Any) -> str:

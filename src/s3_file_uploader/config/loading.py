@@ -73,14 +73,15 @@ def load(
     environment: Mapping[str, str],
     reading: bool = False,
     user_id: int | None = None,
+    command: str = "run",
 ) -> Loaded:
     """All settings in force, or a ConfigurationError that names everything wrong with them.
 
     `flags` are by key (`{"EndpointUrl": "http://…"}`); `source` and `destination` are SRC and DST.
     `reading`: for commands that look into a ledger and deliver nothing. They need no region and no
-    thing name, and no rules either where Name says which ledger.
+    thing name, and no rules either where Name says which ledger. `command` is whose --help to name.
     """
-    this = _Load(environment, reading=reading)
+    this = _Load(environment, reading=reading, problems=Problems(command))
     _take_flags(this, flags or {}, source, destination)
     if file is not None:
         _take_document(this, read_document(file), f"file {file}")

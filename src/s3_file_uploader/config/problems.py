@@ -34,9 +34,13 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 
 
 class Problems:
-    """Gathers problems; one that concerns several rules through a shared value is said once."""
+    """Gathers problems; one that concerns several rules through a shared value is said once.
 
-    def __init__(self) -> None:
+    `command` is the one that was typed, or another that lists all settings.
+    """
+
+    def __init__(self, command: str = "run") -> None:
+        self._command = command
         self._said: dict[str, None] = {}
 
     def add(self, problem: str) -> None:
@@ -59,5 +63,8 @@ class Problems:
     def _advice(self) -> str:
         """Not `config show`: it stumbles over the same."""
         if any(MISSING in problem for problem in self._said):
-            return "`s3-file-uploader run '/data/*.csv' s3://bucket/prefix`, or --config FILE."
-        return "Mend what is named; `s3-file-uploader run --help` lists all settings, `config schema` too."
+            return f"`s3-file-uploader {self._command} '/data/*.csv' s3://bucket/prefix`, or --config FILE."
+        return (
+            f"Mend what is named; `s3-file-uploader {self._command} --help` lists all settings,"
+            " `config schema` too."
+        )

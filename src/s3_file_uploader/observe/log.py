@@ -58,6 +58,7 @@ EVENTS: Final[dict[str, str]] = {
     "paused": "a destination does not answer or refuses everything",
     "resumed": "the destination takes files again",
     "redirected": "AWS has the bucket in another region: followed there",
+    "untried": "OnExisting is relied on before a small file has shown whether the store knows it",
     "slowed": "the store asked for fewer requests",
     "aborted": "an unfinished upload that nobody goes on with was taken back",
     "abort_failed": "it could not be taken back; it is tried again",

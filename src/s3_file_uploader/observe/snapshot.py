@@ -52,13 +52,15 @@ class RuleSnapshot:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """All rules of one ledger. `pid` is the daemon's, None when none runs."""
+    """All rules of one ledger, and its unfinished uploads. `pid` is the daemon's, None when none runs."""
 
     folder: str
     is_running: bool
     pid: int | None
     rules: list[RuleSnapshot] = field(default_factory=list)
     pauses: list[Pause] = field(default_factory=list)
+    uploads_under_way: int = 0  # of large files, of which something lies in a bucket
+    uploads_given_up: int = 0  # nobody goes on with them; to be aborted
 
 
 def take(folder: str, reader: Reader | None) -> Snapshot:
@@ -69,7 +71,15 @@ def take(folder: str, reader: Reader | None) -> Snapshot:
     if reader is None:
         return Snapshot(folder, is_running, pid)
     with reader.one_view():
-        return Snapshot(folder, is_running, pid, _rules(reader), reader.pauses())
+        return Snapshot(
+            folder,
+            is_running,
+            pid,
+            _rules(reader),
+            reader.pauses(),
+            len(reader.uploads_under_way()),
+            len(reader.uploads_given_up()),
+        )
 
 
 def _pid_of(holder: str) -> int | None:

@@ -11,13 +11,13 @@ import asyncio
 from functools import partial
 from typing import TYPE_CHECKING
 
-from s3_file_uploader.errors import DeliveryError, FileChanged, Interrupted, TransferFault
+from s3_file_uploader.errors import AccessDenied, DeliveryError, FileChanged, Interrupted, TransferFault
 from s3_file_uploader.ledger import Destination, Endings, Entry, Sightings, Uploads
 from s3_file_uploader.lifecycle import State
 from s3_file_uploader.model import Checkpoint, Receipt
 from s3_file_uploader.observe.log import log
 from s3_file_uploader.pipeline.backoff import is_worth_telling
-from s3_file_uploader.pipeline.gate import Gate, Verdict
+from s3_file_uploader.pipeline.gate import DENIED_ALONE, Gate, Verdict
 from s3_file_uploader.pipeline.sending import Claim, Ended, Sending
 from s3_file_uploader.pipeline.way import way_of
 from s3_file_uploader.source.claim import ClaimedSource, Folders
@@ -194,7 +194,7 @@ class Feed:
         was_paused = gate.is_paused
         guilty = gate.succeed(entry.id, self._context.clock.now())
         proven.append((entry, receipt))
-        if was_paused:
+        if was_paused and not gate.is_paused:
             self._context.note_pause(rule.destination, None)
             self._reminded.pop(rule.destination, None)
             log.info("resumed", rule=rule.name, bucket=rule.setting.bucket_name)
@@ -202,15 +202,25 @@ class Feed:
             self._context.background(self._convict(guilty))
 
     async def _convict(self, numbers: list[int]) -> None:
-        reason = "access denied, while other files of this destination go through"
-        parked = await self._context.writer.awaited(self._convict_now, numbers, reason)
+        parked = await self._context.writer.awaited(self._convict_now, numbers)
         for entry in parked:
             self._context.progress.parked += 1
-            log.error("parked", rule=self._context.rule(entry).name, path=entry.path, reason=reason)
+            log.error(
+                "parked",
+                rule=self._context.rule(entry).name,
+                path=entry.path,
+                reason=entry.reason,
+                advice=AccessDenied.advice,
+            )
 
-    def _convict_now(self, numbers: list[int], reason: str) -> list[Entry]:
-        entries = [entry for entry in self._sightings.entries(numbers) if entry.state is State.READY]
-        self._endings.park(entries, reason)
+    def _convict_now(self, numbers: list[int]) -> list[Entry]:
+        entries = [
+            entry._replace(reason=f"{DENIED_ALONE}: {entry.reason}")
+            for entry in self._sightings.entries(numbers)
+            if entry.state is State.READY
+        ]
+        for entry in entries:
+            self._endings.park([entry], entry.reason)
         return entries
 
     def _fail(self, entry: Entry, error: BaseException) -> Ended:
@@ -226,7 +236,7 @@ class Feed:
             log.info("slowed", rule=rule.name, bucket=rule.setting.bucket_name, files=gate.limit)
         if gate.is_paused:
             self._tell_pause(rule, gate, was_paused=was_paused)
-        return Ended(entry, verdict, error)
+        return Ended(entry, verdict, error, gate.probe_at if gate.is_paused else 0.0)
 
     def _tell_pause(self, rule: ActiveRule, gate: Gate, *, was_paused: bool) -> None:
         """The change is told at once, and then once an hour that it lasts."""

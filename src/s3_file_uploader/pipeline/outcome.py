@@ -10,6 +10,8 @@ from s3_file_uploader.pipeline.progress import Progress, Summary
 from s3_file_uploader.source.readiness import Reason
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from s3_file_uploader.errors import DeliveryError
     from s3_file_uploader.ledger import Ledger
     from s3_file_uploader.pipeline.clock import Clock
@@ -22,17 +24,24 @@ _LATEST_CHANGE_SECONDS = 30.0  # after the start: what changes later than that i
 _MOST_LISTED = 10_000
 
 
-def is_done(ledger: Ledger, clock: Clock) -> bool:
+def is_done(ledger: Ledger, clock: Clock, but_for: Collection[int] = ()) -> bool:
     """Whether nothing can go any more without a person or a change: what is left is held, parked or failed.
 
     Waited for are files that only settle; not the newest of a folder, those that a writer has open,
-    that lie in a folder which is not there, or that keep changing long after the drain began.
+    that lie in a folder which is not there, or that keep changing long after the drain began; nor, while
+    they wait for another try, those of the ids `but_for`.
     """
     now = clock.now()
     waited_for: list[tuple[str, tuple[object, ...]]] = [  # asked one by one: each has an index of its own
         ("state = 'sending'", ()),
         ("state = 'ready' AND due_at IS NULL", ()),
-        ("state = 'ready' AND due_at IS NOT NULL AND attempts < ?", (DRAIN_ATTEMPTS,)),
+        (
+            (
+                "state = 'ready' AND due_at IS NOT NULL AND attempts < ?"
+                f" AND id NOT IN ({','.join('?' * len(but_for))})"
+            ),
+            (DRAIN_ATTEMPTS, *but_for),
+        ),
         ("state = 'delivered' AND due_at IS NULL AND id NOT IN (SELECT file FROM intent)", ()),
         (
             (

@@ -10,7 +10,7 @@ from s3_file_uploader.observe.log import log
 from s3_file_uploader.pipeline.aside import put_aside
 from s3_file_uploader.pipeline.targets import intent_of
 from s3_file_uploader.source import recovery
-from s3_file_uploader.source.hidden import hidden_name
+from s3_file_uploader.source.hidden import hidden_name, tag_of
 from s3_file_uploader.source.removal import Conclusion, Outcome
 
 if TYPE_CHECKING:
@@ -109,7 +109,21 @@ class Recovery:
                 continue
             if (new_name := put_aside(self._edge, rule, folder, name)) is not None:
                 adopted.append((folder, new_name))
+                del self._orphans[folder, name]
         return adopted
+
+    def next_adoption(self, rule: ActiveRule) -> float | None:
+        """When the first hidden file of this ledger that waits for it is put back, on the running clock.
+
+        None where there is none, or where its time has come and it could not be done.
+        """
+        now = self._clock.now()
+        times = (
+            seen_at + _OURS_AFTER_SECONDS
+            for (folder, name), seen_at in list(self._orphans.items())  # others' threads add to it
+            if folder.startswith(rule.base) and tag_of(name) == self._tag
+        )
+        return min((at for at in times if at > now), default=None)
 
     def _forget(self, rule: ActiveRule, present: set[tuple[bytes, bytes]]) -> None:
         base = rule.base

@@ -17,10 +17,10 @@ __all__ = ["ActiveRule", "active_rules", "destination_of", "store_of"]
 
 
 def destination_of(rule: Rule, among: Iterable[Rule] = ()) -> str:
-    """What pauses and resumes together: one bucket behind one endpoint with one set of credentials.
+    """What pauses and resumes together: one prefix of one bucket behind one endpoint with one set of credentials.
 
-    A store may refuse what one rule wants of its objects and take another's: rules `among` which some
-    want or reach the same bucket otherwise are told apart by their names.
+    A store may refuse what one rule wants of its objects, or their prefix, and take another's: rules
+    `among` which some want or reach the same bucket otherwise are told apart by their names.
     """
     parts = [f"s3://{rule.bucket_name}", rule.endpoint_url or rule.region, rule.profile]
     shown = " ".join(part for part in parts if part)
@@ -35,7 +35,7 @@ def store_of(rule: Rule) -> tuple[str, str]:
 
 
 def _identity(rule: Rule) -> tuple[object, ...]:
-    return place_of(rule), manner_of(rule)
+    return place_of(rule), manner_of(rule), rule.object_key_prefix
 
 
 @dataclass(slots=True)

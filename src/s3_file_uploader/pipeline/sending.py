@@ -4,13 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from s3_file_uploader.errors import AlreadyExists, DeliveryError, FileBusy, FileUnreadable, Interrupted
+from s3_file_uploader.errors import (
+    AccessDenied,
+    AlreadyExists,
+    DeliveryError,
+    FileBusy,
+    FileUnreadable,
+    Interrupted,
+)
 from s3_file_uploader.keys import KeyProblem, next_key, object_key
 from s3_file_uploader.ledger import Endings, Entry, Ledger, Queue, UnderWay, Uploads
 from s3_file_uploader.lifecycle import Event, State
 from s3_file_uploader.model import Checkpoint, printable
 from s3_file_uploader.pipeline.backoff import backoff_seconds
-from s3_file_uploader.pipeline.gate import Verdict
+from s3_file_uploader.pipeline.gate import DENIED_ALONE, Verdict
 from s3_file_uploader.pipeline.settling import ClaimFound, Settling
 
 if TYPE_CHECKING:
@@ -44,6 +51,7 @@ class Ended(NamedTuple):
     entry: Entry
     verdict: Verdict
     error: DeliveryError
+    not_before: float = 0.0  # on the running clock: its destination takes nothing earlier
     state: State | None = None  # None: the file changed meanwhile and the answer was void
     retry_at: float | None = None
     new_key: str | None = None  # another object has its name: this one was written down instead
@@ -151,7 +159,10 @@ class Sending:
             was_stopped = isinstance(one.error, Interrupted)
             return self._postpone(one, Event.INTERRUPTED, now + _STOPPED_SECONDS if was_stopped else None)
         if one.verdict is Verdict.SUSPECT:
-            return self._postpone(one, Event.FAILED, now + self._wait(entry, entry.attempts + 1, one.error))
+            due_at = now + self._wait(entry, entry.attempts + 1, one.error)
+            return self._postpone(one, Event.FAILED, max(due_at, one.not_before))
+        if one.verdict is Verdict.GUILTY:
+            return self._postpone(one._replace(error=_denied_alone(one.error)), Event.REFUSED, None)
         return self._name_anew(one, now) if isinstance(one.error, AlreadyExists) else self._count(one, now)
 
     def _count(self, one: Ended, now: float) -> Ended:
@@ -199,6 +210,10 @@ class Sending:
             random=self._random,
         )
         return max(wait, error.retry_after_seconds)
+
+
+def _denied_alone(error: DeliveryError) -> DeliveryError:
+    return AccessDenied(f"{DENIED_ALONE}: {error}", advice=error.advice, code=error.code)
 
 
 _AFTER = {

@@ -244,11 +244,8 @@ class Uploader:
         """For a drain: returns once nothing more can go, with the error of a destination that is given up."""
         while True:  # asked ten times a second, and only in a drain: many things may end it
             await asyncio.sleep(0.1)
-            for gate in context.gates.values():
-                if gate.is_paused and gate.error is not None:
-                    waited = self._clock.now() - gate.since
-                    if not gate.error.retryable or waited > _GIVE_UP_SECONDS:
-                        return gate.error
+            if (error := self._given_up(context)) is not None:
+                return error
             if (
                 len(self.progress.looked_at) < len(context.rules)
                 or feed.in_flight
@@ -257,9 +254,20 @@ class Uploader:
                 or any(watching.has_pending for watching in self._watchings)
             ):
                 continue
-            if await context.writer.awaited(is_done, self._ledger, self._clock):
+            doubtful = [gate for gate in context.gates.values() if gate.is_of_one]
+            but_for = [file for gate in doubtful for file in gate.suspects]
+            if await context.writer.awaited(is_done, self._ledger, self._clock, but_for):
                 await leftovers.round()
-                return None
+                return doubtful[0].error if doubtful else None
+
+    def _given_up(self, context: Context) -> DeliveryError | None:
+        """Why a destination is not waited for; one that denied a single file may take the others."""
+        for gate in context.gates.values():
+            if gate.is_paused and gate.error is not None and not gate.is_of_one:
+                waited = self._clock.now() - gate.since
+                if not gate.error.retryable or waited > _GIVE_UP_SECONDS:
+                    return gate.error
+        return None
 
     async def _close(self, context: Context, feed: Feed, transports: Mapping[str, Transport]) -> None:
         context.is_stopping = True

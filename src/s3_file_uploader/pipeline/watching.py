@@ -49,6 +49,7 @@ class Watching:
         self._is_lagging = False
         self._troubles: dict[bytes, str] = {}
         self._to_hash: list[tuple[int, Candidate]] = []
+        self._adopts_at: float | None = None  # on the running clock: a scan then puts hidden files back
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -75,8 +76,8 @@ class Watching:
 
     @property
     def has_pending(self) -> bool:
-        """Whether some path is still to be looked at."""
-        return bool(self._pending)
+        """Whether some path is still to be looked at, or a hidden file to be put back."""
+        return bool(self._pending) or self._adopts_at is not None
 
     def close(self) -> None:
         if self._watcher is not None:
@@ -103,7 +104,7 @@ class Watching:
             progress.unmatched.add(self.rule.setting.path_name)
         progress.looked_at.add(self.rule.name)
         self._take_in(scanned)
-        if scanned.hidden:
+        if scanned.hidden or self._adopts_at is not None:
             self._context.background(self._adopt(scanned))
         self._context.due_changed.set()
         return cpu_seconds
@@ -169,6 +170,10 @@ class Watching:
                 reason="a hidden file without its ledger",
             )
             self.look_at(folder, name)
+        self._adopts_at = self._recovery.next_adoption(self.rule)
+        if self._adopts_at is not None:
+            wait_seconds = max(0.0, self._adopts_at - self._context.clock.now())
+            asyncio.get_running_loop().call_later(wait_seconds, self._scan_soon)
 
     # Wake-ups.
 

@@ -9,9 +9,11 @@ from __future__ import annotations
 import asyncio
 import errno
 import itertools
+import logging
 import os
 import stat
 from collections import OrderedDict
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -32,7 +34,8 @@ from s3_file_uploader.model import Fingerprint, printable
 from s3_file_uploader.transport.contract import Delivery
 from s3_file_uploader.transport.s3.attributes import Attributes
 from s3_file_uploader.transport.s3.bandwidth import Bandwidth
-from s3_file_uploader.transport.s3.checkpoint import Parts
+from s3_file_uploader.transport.s3.checkpoint import Partition
+from s3_file_uploader.transport.s3.checksums import CRC64NVME, MD5, NO_ECHO, SIZE_ONLY
 from s3_file_uploader.transport.s3.engine import stop
 from s3_file_uploader.transport.s3.fault_table import ClockSkewed, CredentialsExpired, CredentialsRefused
 from s3_file_uploader.transport.s3.transport import S3Transport, open_s3_transport
@@ -42,15 +45,22 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from s3_file_uploader.model import Checkpoint, Receipt
+    from s3_file_uploader.transport.s3.checksums import Checksum
     from stream_manager_local.settings import Settings
 
 __all__ = ["Engine", "Lasting", "Passing", "Shipment", "ShipmentLog", "Spoiled", "Trouble"]
 
 MOST_BUCKETS = 16  # with a transport kept open though nothing goes there at the moment
+# Not every store computes what AWS does; a server for tests must do with what there is.
+_CHECKSUMS: tuple[Checksum, ...] = (CRC64NVME, MD5, SIZE_ONLY)
+_MOST_CHECKSUMS = 1000
 _LOOK_SECONDS = 60.0
 _STOP_SECONDS = 5.0  # what hangs in the disk that long is left behind
 _DEFAULT_REGION = "us-east-1"
 _NO_CREDENTIALS = "NoCredentials"
+
+
+_log = logging.getLogger(__name__)
 
 
 class Trouble(Exception):
@@ -80,10 +90,11 @@ class Engine:
     def __init__(
         self, settings: Settings, *, open_transport: Callable[[str], S3Transport] | None = None
     ) -> None:
-        self._parts = settings.least_part_bytes
+        self._part_bytes = settings.least_part_bytes
         self._open_transport = open_transport or partial(_open, settings, _bandwidth_of(settings))
         self._transports: OrderedDict[str, S3Transport] = OrderedDict()
         self._users: dict[str, int] = {}
+        self._checksums: dict[str, Checksum] = {}  # of buckets whose store does not tell the first one
         self._closings: set[asyncio.Task[None]] = set()
         self._ids = itertools.count(1)
         self.disk = Disk(settings.export_threads)
@@ -102,7 +113,7 @@ class Engine:
         """The first of `paths` that is there goes; `checkpoint` is of a life before, None to begin anew."""
         attributes = Attributes(
             headers={f"x-amz-meta-{name}": value for name, value in metadata.items()},
-            parts=Parts(multipart_threshold, self._parts),
+            partition=Partition(multipart_threshold, self._part_bytes),
         )
         return Shipment(self, paths, bucket, key, attributes=attributes, log=log, checkpoint=checkpoint)
 
@@ -116,7 +127,8 @@ class Engine:
             except asyncio.CancelledError:
                 stop(outcome)
                 await asyncio.wait({outcome}, timeout=_STOP_SECONDS)
-                outcome.cancel()
+                if not outcome.cancel() and not outcome.cancelled():
+                    outcome.exception()  # looked at, so that nobody complains that it was not
                 raise
         finally:
             self._leave(bucket)
@@ -141,6 +153,26 @@ class Engine:
             await transport.abandon(checkpoint)
         finally:
             self._leave(bucket)
+
+    def checksum_of(self, bucket: str) -> Checksum:
+        """What uploads to the bucket are proved by."""
+        return self._checksums.get(bucket, _CHECKSUMS[0])
+
+    def settle_for_less(self, bucket: str, checksum: Checksum) -> bool:
+        """The store did not tell this one; False where there is nothing left that it could tell."""
+        current = self.checksum_of(bucket)
+        if current is checksum:
+            following = _CHECKSUMS.index(checksum) + 1
+            if following == len(_CHECKSUMS):
+                return False
+            if len(self._checksums) >= _MOST_CHECKSUMS:
+                self._checksums.clear()
+            current = self._checksums[bucket] = _CHECKSUMS[following]
+            text = "bucket %s does not tell %s: what is uploaded there is compared by %s from now on"
+            _log.warning(
+                text, bucket, checksum.name, "its size alone" if current is SIZE_ONLY else current.name
+            )
+        return True
 
     def next_id(self) -> int:
         return next(self._ids)
@@ -228,12 +260,18 @@ class Shipment:
         except asyncio.TimeoutError:
             raise Passing(f"the disk of {printable(self._paths[0])} does not answer") from None
         self.size = fingerprint.size
-        parts = self._attributes.parts
-        assert parts is not None
-        await self._log.began(is_multipart=fingerprint.size > parts.put_limit_bytes)
+        partition = self._attributes.partition
+        assert partition is not None
+        await self._log.began(is_multipart=fingerprint.size > partition.put_limit_bytes)
+        while not await self._proved(_Source(path, fingerprint)):
+            pass
+
+    async def _proved(self, source: _Source) -> bool:
+        """False where the store took it and did not tell the checksum: it is asked for less from now on."""
+        checksum = self._engine.checksum_of(self._bucket)
         delivery = Delivery(
             self._engine.next_id(),
-            _Source(path, fingerprint),
+            source,
             self._bucket,
             self._key,
             self._save,
@@ -241,9 +279,12 @@ class Shipment:
             give_up=self._give_up,
         )
         try:
-            await self._engine.deliver(self._bucket, delivery, self._attributes)
+            await self._engine.deliver(self._bucket, delivery, replace(self._attributes, checksum=checksum))
         except DeliveryError as error:
+            if error.code == NO_ECHO and self._engine.settle_for_less(self._bucket, checksum):
+                return False
             raise _trouble_of(error) from error
+        return True
 
     async def take_back(self, seconds: float) -> str:
         """Abort what was begun and will not be completed; "", or why something is left in the bucket."""

@@ -96,6 +96,13 @@ class Exporter:
         await self._context.engine.close()
 
     def _on(self, event: Event) -> None:
+        try:
+            self._react(event)
+        # It may be amid somebody's append, which has nothing to do with our troubles.
+        except Exception:  # noqa: BLE001
+            _log.exception("an error in this server: an export may not go on before the next start")
+
+    def _react(self, event: Event) -> None:
         workers = self._workers.get(event.stream.definition.name, {})
         if isinstance(event, Appended):
             for worker in workers.values():

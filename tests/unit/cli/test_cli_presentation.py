@@ -66,6 +66,10 @@ def test_a_plain_line_tells_files_bytes_rate_and_what_is_left() -> None:
     progress = Progress(files_found=40, bytes_found=4_000_000, files_done=10, bytes_done=1_000_000)
 
     assert plain_line(progress, 10.0) == "10 of 40 files, 1.0 MB of 4.0 MB, 100 kB/s, 30 s left"
+    progress.bytes_sent = 2_000_000  # of files on their way, too
+    assert plain_line(progress, 10.0) == "10 of 40 files, 2.0 MB of 4.0 MB, 200 kB/s, 10 s left"
+    progress.bytes_sent = 9_000_000  # sent again after failures
+    assert plain_line(progress, 10.0) == "10 of 40 files, 4.0 MB of 4.0 MB, 400 kB/s"
     assert plain_line(Progress(), 10.0) == "0 of 0 files, 0 B of 0 B, 0 B/s"
 
 

@@ -50,6 +50,17 @@ def test_commands_that_only_ask_show_few_settings_and_take_all(shell: Shell, sta
 
 
 @pytest.mark.parametrize(
+    ("command", "named"), [("drain", "drain"), ("run", "run"), ("check", "check"), ("status", "run")]
+)
+def test_what_is_wrong_with_the_settings_names_the_help_of_the_command_that_was_typed(
+    shell: Shell, command: str, named: str
+) -> None:
+    answer = shell(command, "/data", "s3://bucket", "--settle-time", "soon")
+    assert f"`s3-file-uploader {named} --help` lists all settings" in answer.err
+    assert "--settle-time" in shell(named, "--help").out
+
+
+@pytest.mark.parametrize(
     ("typed", "said"),
     [
         (["stauts"], "did you mean status?"),

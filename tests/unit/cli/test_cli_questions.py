@@ -13,7 +13,7 @@ import pytest
 
 from s3_file_uploader.cli.remembered import recall, remember
 from s3_file_uploader.config import Rule, Settings
-from s3_file_uploader.ledger import Endings, Ledger, Queue, Settled, Sightings
+from s3_file_uploader.ledger import Destination, Endings, Ledger, Queue, Settled, Sightings, Uploads
 from s3_file_uploader.ledger.database import DATABASE
 from s3_file_uploader.ledger.reader import Reader
 from s3_file_uploader.lifecycle import Event, State
@@ -150,6 +150,20 @@ def test_status_as_json_is_complete(shell: Shell, full: Book) -> None:
     }
     assert rule["oldest_waiting"]["path"].endswith("/ready.csv")
     assert told["paused"][0]["reason"] == "no connection"
+
+
+def test_status_counts_uploads_that_lie_unfinished(shell: Shell, full: Book) -> None:
+    assert "unfinished" not in shell("status").out
+    with full.open() as ledger:
+        uploads = Uploads(ledger, lambda: 1.6e9)
+        for name in (b"held.csv", b"ready.csv"):
+            [entry] = Sightings(ledger).find(1, full.folder, [name])
+            sending = entry._replace(key=f"pre/{entry.id}")
+            uploads.save(sending, {"upload_id": "u1"}, Destination("{}", "bucket"))
+        uploads.give_up([entry.id], "its file is gone")
+
+    assert shell("status", "--json").json["uploads"] == {"under_way": 1, "given_up": 1}
+    assert "1 unfinished upload given up, to be aborted: `uploads list`" in shell("status").out
 
 
 def test_status_sees_who_holds_the_ledger(shell: Shell, book: Book) -> None:

@@ -1,4 +1,4 @@
-"""What pauses together: rules of one place whose objects are alike."""
+"""What pauses together: rules of one place and prefix whose objects are alike."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def destinations(*wanted: dict[str, Any]) -> list[str]:
     return [one.destination for one in active_rules(settings(Path("/state"), *rules), numbers)]
 
 
-def test_rules_of_one_bucket_pause_together() -> None:
+def test_rules_of_one_bucket_and_prefix_pause_together() -> None:
     assert destinations({"region": "r"}, {"region": "r"}) == ["s3://bucket r"] * 2
     assert destinations({"region": "r"}) == ["s3://bucket r"]
 
@@ -28,6 +28,11 @@ def test_what_one_rule_wants_of_its_objects_pauses_no_other() -> None:
         "s3://bucket (b)",
         "s3://bucket (a, c)",
     ]
+
+
+def test_a_prefix_that_a_policy_denies_pauses_no_other_prefix() -> None:
+    prefixes = [{"object_key_prefix": prefix} for prefix in ("car7", "car8", "car7")]
+    assert destinations(*prefixes) == ["s3://bucket (a, c)", "s3://bucket (b)", "s3://bucket (a, c)"]
 
 
 def test_another_way_to_the_same_bucket_is_another_destination() -> None:

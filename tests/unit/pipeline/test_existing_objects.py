@@ -160,5 +160,5 @@ def test_a_restart_goes_on_with_the_name_that_was_taken(path: Path, tmp_path: Pa
     with ScriptedS3(conditional()) as store:
         store.objects["/bucket/a.csv"] = b"theirs"
         assert drain(store, tmp_path, "rename").delivered == 1
-    assert [request.path for request in store.requests] == [renamed]
+    assert {request.path for request in store.requests} == {renamed}
     assert store.objects[renamed] == b"mine"

@@ -102,13 +102,113 @@ def test_two_files_denied_mean_the_destination() -> None:
     assert one.is_paused
 
 
-def test_a_single_file_denied_again_and_again_is_tried_ever_more_rarely() -> None:
-    one = gate()
-    one.begin(1, 0.0)
-    one.fail(1, AccessDenied("403"), 0.0)
-    one.begin(1, 10.0)
-    one.fail(1, AccessDenied("403"), 10.0)
+def test_a_single_file_denied_again_and_again_is_its_own_probe_ever_more_rarely_and_that_is_said() -> None:
+    one, now, waits = gate(), 0.0, []
+    for _ in range(14):
+        denied(one, 1, now)
+        waits.append(one.probe_at - now)
+        now = max(now + 1, one.probe_at)
     assert one.is_paused
+    assert "no other file is there to tell" in one.reason
+    assert waits[1:5] == [0.5, 1.0, 2.0, 4.0]
+    assert waits[-1] == 150.0
+
+
+def test_a_pause_for_a_single_file_lets_the_next_other_file_go_at_once() -> None:
+    one = gate()
+    for now in (0.0, 10.0, 20.0):
+        denied(one, 1, now)
+    assert one.admits(20.0) == 1
+    assert one.unwanted == (1,)
+    one.begin(2, 20.1)
+    assert one.admits(20.1) == 0  # one probe at a time
+    assert one.succeed(2, 20.2) == []
+    assert not one.is_paused
+    assert one.admits(20.2) == 8
+
+
+def test_a_single_file_that_is_denied_again_after_another_got_through_is_guilty() -> None:
+    one = gate()
+    denied(one, 1, 0.0)
+    denied(one, 1, 10.0)
+    one.begin(2, 11.0)
+    one.succeed(2, 12.0)
+    one.begin(1, 13.0)
+    assert one.fail(1, AccessDenied("403"), 14.0) is Verdict.GUILTY
+    assert not one.is_paused
+    assert not one.suspects
+
+
+def test_a_single_file_that_gets_through_once_another_did_is_no_suspect_any_more() -> None:
+    one = gate()
+    denied(one, 1, 0.0)
+    denied(one, 1, 10.0)
+    one.begin(2, 11.0)
+    one.succeed(2, 12.0)  # somebody mended the policy of the destination
+    one.begin(1, 13.0)
+    assert one.succeed(1, 14.0) == []
+    one.begin(1, 20.0)
+    assert one.fail(1, AccessDenied("403"), 21.0) is Verdict.SUSPECT
+
+
+def test_when_the_next_other_file_is_denied_too_the_destination_pauses() -> None:
+    one = gate()
+    denied(one, 1, 0.0)
+    denied(one, 1, 10.0)
+    denied(one, 2, 11.0)
+    assert one.is_paused
+    assert "no other file" not in one.reason
+    assert one.admits(11.0) == 0
+    assert one.admits(one.probe_at) == 1
+
+
+def test_the_last_of_a_batch_that_is_denied_twice_while_the_others_got_through_is_guilty() -> None:
+    one = gate()
+    for file in range(4):
+        one.begin(file, 0.0)
+    one.fail(3, AccessDenied("403"), 1.0)
+    for file in range(3):
+        assert one.succeed(file, 2.0) == []  # they began before the denial
+    one.begin(3, 3.0)
+    assert one.fail(3, AccessDenied("403"), 4.0) is Verdict.GUILTY
+
+
+def test_a_destination_that_began_to_deny_in_the_middle_of_a_batch_convicts_nobody() -> None:
+    one = gate()
+    for file in range(6):
+        one.begin(file, 0.0)
+    one.fail(0, AccessDenied("403"), 1.0)
+    one.succeed(1, 1.1)  # let in before
+    one.fail(2, AccessDenied("403"), 1.2)
+    assert one.is_paused
+    one.succeed(3, 1.3)  # let in before, and answered late
+    assert one.is_paused
+    denied(one, 0, 100.0)
+    one.begin(9, 200.0)
+    assert one.succeed(9, 201.0) == []  # mended
+    for file in (0, 2):
+        one.begin(file, 202.0)
+        assert one.succeed(file, 203.0) == []
+
+
+def test_a_long_delivery_from_before_a_pause_keeps_no_probe_from_going() -> None:
+    one = gate()
+    one.begin(1, 0.0)  # for an hour
+    one.begin(2, 1.0)
+    one.fail(2, Unreachable("no route"), 2.0)
+    assert one.admits(one.probe_at) == 1
+    assert one.next_probe_at() == one.probe_at
+    one.begin(3, one.probe_at)
+    assert one.admits(one.probe_at) == 0
+
+
+def test_a_transfer_that_breaks_while_a_single_file_is_in_doubt_is_tried_again_like_any_other() -> None:
+    one = gate()
+    denied(one, 1, 0.0)
+    denied(one, 1, 10.0)
+    one.begin(2, 11.0)
+    assert one.fail(2, TransferFault("x"), 12.0) is Verdict.RETRY
+    assert one.is_of_one
 
 
 def test_a_store_that_asks_to_slow_down_halves_what_is_in_flight_and_successes_bring_it_back() -> None:
@@ -195,9 +295,9 @@ def test_who_is_denied_again_after_the_pause_while_others_go_through_is_convicte
     one.begin(9, 100.0)
     one.succeed(9, 101.0)
     for file in range(3):
-        denied(one, file, 110.0)  # this pauses it once more
-    one.begin(10, 120.0)
-    assert one.succeed(10, 121.0) == [0, 1, 2]
+        one.begin(file, 110.0)
+        assert one.fail(file, AccessDenied("403"), 111.0) is Verdict.GUILTY
+    assert not one.is_paused
 
 
 def test_a_pause_of_many_probes_remembers_the_last_few_hundred_only() -> None:

@@ -16,11 +16,12 @@ from s3_file_uploader.pipeline import Clock, upkeep
 from s3_file_uploader.source.edge import Edge
 from s3_file_uploader.transport.fake import FakeTransport, Fault
 from support.pipelines import drain, rule, running, settings, until
+from support.virtual_time import run_in_virtual_time
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from s3_file_uploader.pipeline import Uploader
+    from s3_file_uploader.pipeline import Summary, Uploader
 
 
 def write(folder: Path, name: str, content: bytes = b"x", mtime: float | None = None) -> Path:
@@ -119,6 +120,42 @@ def test_a_hidden_file_gets_its_name_back_once_its_disk_is_there(
         await until((folder / "a").exists, "its name")
 
     asyncio.run(running(settings(state, one), FakeTransport(), scenario))
+
+
+def test_a_drain_waits_for_a_hidden_file_that_no_ledger_explains_and_sends_it(
+    folder: Path, state: Path
+) -> None:
+    ledger = Ledger.open(str(state), "test")
+    tag = ledger.tag
+    ledger.close()
+    write(folder, f".s3fu-{tag}{7:016x}", b"hidden")
+    transport = FakeTransport()
+
+    async def empty() -> Summary:
+        loop = asyncio.get_running_loop()
+        clock = Clock(monotonic=loop.time, wall=loop.time)
+        one = rule(folder, active_file="none", interval_seconds=3600.0)
+        return await drain(settings(state, one), transport, clock=clock)
+
+    assert run_in_virtual_time(empty()).delivered == 1
+    assert list(transport.objects.values()) == [b"hidden"]
+    assert not os.listdir(folder)
+
+
+def test_a_drain_does_not_wait_for_the_hidden_file_of_another_ledger(folder: Path, state: Path) -> None:
+    write(folder, f".s3fu-{'0' * 8}{7:016x}", b"hidden")
+
+    async def empty() -> tuple[Summary, float]:
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        clock = Clock(monotonic=loop.time, wall=loop.time)
+        summary = await drain(settings(state, rule(folder)), FakeTransport(), clock=clock)
+        return summary, loop.time() - began
+
+    summary, seconds = run_in_virtual_time(empty())
+    assert summary.delivered == 0
+    assert seconds < 3600
+    assert len(os.listdir(folder)) == 1
 
 
 def test_a_pause_does_not_outlive_the_run_that_it_was_noted_in(folder: Path, state: Path) -> None:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from s3_file_uploader.model import Fingerprint
-from s3_file_uploader.transport.s3.checkpoint import MOST_PARTS, Parts, part_size_in, part_size_of
+from s3_file_uploader.transport.s3.checkpoint import MOST_PARTS, Partition, part_size_in, part_size_of
 
 MIB = 1024 * 1024
 FILE = Fingerprint(1, 2, 100 * MIB, 4, 5)
@@ -36,7 +36,7 @@ def test_parts_are_no_larger_than_they_need_to_be(size: int, part_size: int) -> 
 def test_parts_that_a_caller_asked_for_are_larger_only_where_too_many_would_be_needed(
     size: int, part_bytes: int
 ) -> None:
-    chosen = Parts(put_limit_bytes=5 * MIB, part_bytes=part_bytes).size_of(size)
+    chosen = Partition(put_limit_bytes=5 * MIB, part_bytes=part_bytes).part_size_of(size)
     assert -(-size // chosen) <= MOST_PARTS
     assert chosen == part_bytes or (chosen > part_bytes and size > part_bytes * MOST_PARTS)
 

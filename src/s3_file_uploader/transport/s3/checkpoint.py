@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "PUT_LIMIT_BYTES",
-    "Parts",
+    "Partition",
     "Place",
     "checkpoint_of",
     "leads_here",
@@ -49,13 +49,13 @@ def smallest_part_size_of(size: int) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
+class Partition:
     """Where a caller decides it: a file larger than `put_limit_bytes` goes in parts of `part_bytes`."""
 
     put_limit_bytes: int
     part_bytes: int
 
-    def size_of(self, size: int) -> int:
+    def part_size_of(self, size: int) -> int:
         """In bytes: more than was asked for only where 10 000 parts would not do."""
         least = -(-size // MOST_PARTS)
         return self.part_bytes if least <= self.part_bytes else -(-least // _MIB) * _MIB

@@ -145,6 +145,11 @@ class Endpoint:
         return self.host, self.port
 
     @property
+    def is_aws(self) -> bool:
+        """Whether it is one of AWS's own addresses."""
+        return _AWS_HOST.search(self.host) is not None
+
+    @property
     def is_loopback(self) -> bool:
         """True where bytes never leave the machine, as far as the name tells."""
         if self.host == "localhost" or self.host.endswith(".localhost"):
@@ -166,7 +171,7 @@ class Endpoint:
         front = "" if self.path_style else f"{self.bucket}."
         labels = self.host.removeprefix(front).split(".")
         if (
-            not _AWS_HOST.search(self.host)
+            not self.is_aws
             or not _AWS_REGION.fullmatch(region)
             or _suffix(region) != _suffix(self.region)
             or self.bucket.startswith("arn:")

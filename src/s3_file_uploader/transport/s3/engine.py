@@ -328,7 +328,7 @@ class Engine:
 
 
 def _put_limit_bytes(attributes: Attributes) -> int:
-    return PUT_LIMIT_BYTES if attributes.parts is None else attributes.parts.put_limit_bytes
+    return PUT_LIMIT_BYTES if attributes.partition is None else attributes.partition.put_limit_bytes
 
 
 def _bug(error: BaseException) -> DeliveryError:

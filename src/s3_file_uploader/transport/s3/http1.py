@@ -162,9 +162,9 @@ class AnswerReader:
 
     def _skip_interim(self, status: int) -> None:
         self._interim += 1
-        if self._interim > INTERIM_LIMIT or status == 101:  # noqa: PLR2004
+        if self._interim > INTERIM_LIMIT or status == 101:  # noqa: PLR2004 - another protocol
             raise NotHttp(f"the answer is not HTTP: an interim answer {status} that was not asked for")
-        self.is_continued = self.is_continued or status == 100  # noqa: PLR2004
+        self.is_continued = self.is_continued or status == 100  # noqa: PLR2004 - 100 Continue
 
     def _frame(self, minor: int) -> None:
         """Decide, once the head is known, how the body ends and whether the connection lives on."""
@@ -248,7 +248,7 @@ _LINE_LIMITS = {_CHUNK_LINE: CHUNK_LINE_LIMIT_BYTES, _CHUNK_END: 0, _TRAILERS: H
 
 def _is_bodiless(method: str, status: int) -> bool:
     """What follows a proxy's yes to CONNECT is no body, but the other side's own bytes."""
-    return method == "HEAD" or status in (204, 304) or (method == "CONNECT" and status < 300)  # noqa: PLR2004
+    return method == "HEAD" or status in (204, 304) or (method == "CONNECT" and status < 300)  # noqa: PLR2004 - those that have none
 
 
 def _may_begin(data: bytes, at: int) -> bool:

@@ -26,6 +26,7 @@ from s3_file_uploader.transport.s3.resolver import Resolver
 from s3_file_uploader.transport.s3.sigv4a import signer_for
 from s3_file_uploader.transport.s3.store import Store, StoreClock
 from s3_file_uploader.transport.s3.tls import tls_context
+from s3_file_uploader.transport.s3.trial import Trial, replaces
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -81,6 +82,7 @@ class S3Transport:
         self._proxies.to(endpoint)  # one that cannot be used is refused now, not in an engine
         self._engines: dict[int, Engine] = {}
         self._is_closed = False
+        self._trial = Trial(self._send, self._replaces, is_trusted=endpoint.is_aws)
         self.lanes = 0
 
     @property
@@ -88,12 +90,29 @@ class S3Transport:
         return self._is_closed
 
     def deliver(self, delivery: Delivery, attributes: Attributes | None = None) -> asyncio.Future[Receipt]:
+        attributes = self._attributes if attributes is None else attributes
+        if attributes.may_replace or self._trial.is_passed:
+            return self._send(delivery, attributes)
+        return self._trial.deliver(delivery, attributes)
+
+    def _send(self, delivery: Delivery, attributes: Attributes) -> asyncio.Future[Receipt]:
         if self._is_closed:
             ended: asyncio.Future[Receipt] = asyncio.get_running_loop().create_future()
             ended.set_exception(Interrupted("shutting down"))
             return ended
-        engine = self._engine(delivery.source.fingerprint.device)
-        return engine.deliver(delivery, self._attributes if attributes is None else attributes)
+        return self._engine(delivery.source.fingerprint.device).deliver(delivery, attributes)
+
+    async def _replaces(self, delivery: Delivery, attributes: Attributes) -> bool:
+        """Whether the store takes a file a second time that must replace nothing."""
+        found: list[bool] = []
+
+        async def ask(store: Store) -> None:
+            found.append(await replaces(store, delivery, attributes))
+
+        if self._is_closed:
+            raise Interrupted("shutting down")
+        await self._engine(delivery.source.fingerprint.device).send(ask)
+        return found[0]
 
     def abandon(self, checkpoint: Checkpoint) -> asyncio.Future[None]:
         """Abort the multipart upload that a checkpoint leads to."""
@@ -108,6 +127,7 @@ class S3Transport:
         self._is_closed = True
         await asyncio.gather(*(engine.close() for engine in self._engines.values()))
         self._engines.clear()
+        await self._trial.ended()
         self._credentials.close()
 
     def _engine(self, device: int) -> Engine:
