@@ -267,6 +267,21 @@ def test_what_came_in_before_a_restart_gets_old_too(stage: Stage) -> None:
     store.close()
 
 
+def test_what_came_in_while_the_clock_was_ahead_gets_old_too(stage: Stage) -> None:
+    stage.clock.wall += 1e9
+    store = stage.open()
+    store.create(defined(time_to_live_millis=_MINUTE)).append(b"a")
+    stage.clock.wall -= 1e9
+    store = stage.reopen(store)
+    stage.clock.pass_seconds(59)
+    store.expire()
+    assert payloads(store.get("s")) == [b"a"]
+    stage.clock.pass_seconds(1)
+    store.expire()
+    assert payloads(store.get("s")) == []
+    store.close()
+
+
 def test_without_a_time_to_live_nothing_goes(stage: Stage, store: Store) -> None:
     stream = store.create(defined())
     stream.append(b"a")

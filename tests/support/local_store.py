@@ -14,6 +14,7 @@ from stream_manager_local.store import Choices, Store
 from stream_manager_local.store.edge import Edge
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from stream_manager_local.store import Message, Stream
@@ -26,8 +27,11 @@ __all__ = [
     "REJECT",
     "Clock",
     "CountingEdge",
+    "Died",
+    "DyingEdge",
     "FullDiskEdge",
     "PowerCutEdge",
+    "RefusingEdge",
     "Stage",
     "defined",
     "numbers",
@@ -121,6 +125,42 @@ class CountingEdge(Edge):
         self.fsync_count += 1
 
 
+class Died(BaseException):
+    """The process is dead from here on."""
+
+
+class DyingEdge(CountingEdge):
+    """The process dies right before its `at`-th call; `_bury` closes its files."""
+
+    def __init__(self, at: int) -> None:
+        super().__init__()
+        self._at = at
+        self._count = 0
+        self._opened: set[int] = set()
+
+    def __getattribute__(self, name: str) -> Any:
+        method = object.__getattribute__(self, name)
+        return self._stepping(name, method) if not name.startswith("_") and name in vars(Edge) else method
+
+    def _stepping(self, name: str, method: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any) -> Any:
+            self._count += 1
+            if self._count >= self._at:
+                raise Died
+            result = method(*arguments)
+            if name in {"open_file", "create_file", "open_folder", "duplicate"}:
+                self._opened.add(result)
+            elif name == "close":
+                self._opened.discard(*arguments)
+            return result
+
+        return call
+
+    def _bury(self) -> None:
+        for descriptor in self._opened:
+            os.close(descriptor)
+
+
 class FullDiskEdge(Edge):
     """Has room for so many bytes; 0: none, not for an empty file either; None: for any number."""
 
@@ -149,6 +189,22 @@ class FullDiskEdge(Edge):
         taken = min(count, self.room)
         self.room -= taken
         return taken
+
+
+class RefusingEdge(Edge):
+    """Answers the calls that are named in `refused` with an I/O error."""
+
+    def __init__(self, *refused: str) -> None:
+        self.refused: tuple[str, ...] = refused
+
+    def __getattribute__(self, name: str) -> Any:
+        if not name.startswith("_") and name in vars(Edge) and name in self.refused:
+            return _refuse
+        return object.__getattribute__(self, name)
+
+
+def _refuse(*arguments: Any) -> Any:
+    raise OSError(errno.EIO, os.strerror(errno.EIO))
 
 
 class PowerCutEdge(Edge):

@@ -96,6 +96,18 @@ class LocalStreamManager:
         self._running.send_signal(number)
         return self._gone()
 
+    def signal_twice(self, number: int, between: str, *, since: int) -> int:
+        """The second one once this text is in the log from line `since` on; the exit code."""
+        self._running.send_signal(number)
+        self.wait_for(between, since=since)
+        self._running.send_signal(number)
+        return self._gone()
+
+    def close_stdin(self) -> None:
+        """As when whoever started it has died."""
+        assert self._running.stdin is not None
+        self._running.stdin.close()
+
     def end(self) -> None:
         """However it is."""
         if self._process is not None:

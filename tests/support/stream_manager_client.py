@@ -49,7 +49,7 @@ class PlainClient:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         self.socket.settimeout(_SECONDS)
         self.socket.connect(("127.0.0.1", port))
-        self._rest = b""
+        self._rest = bytearray()
         self._ids = itertools.count(1)
         self.greeting = self.greet() if connect else None
 
@@ -93,7 +93,8 @@ class PlainClient:
             if not data:
                 raise EOFError(f"the server hung up, {len(self._rest)} of {count} bytes were there")
             self._rest += data
-        found, self._rest = self._rest[:count], self._rest[count:]
+        found = bytes(self._rest[:count])
+        del self._rest[:count]
         return found
 
     def is_hung_up_on(self) -> bool:

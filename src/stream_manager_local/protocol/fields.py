@@ -122,4 +122,7 @@ def _shown(value: object) -> str:
 
     short = Repr()
     short.maxstring = short.maxother = 60
-    return short.repr(value)
+    try:
+        return short.repr(value)
+    except ValueError:  # Python does not write integers of thousands of digits
+        return "a number of thousands of digits"

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import struct
 from typing import TYPE_CHECKING
 
-from stream_manager_local.protocol.cbor import dumps
+from stream_manager_local.protocol.cbor import INTEGER, TEXT, dumps, head
 from stream_manager_local.protocol.codes import Operation, Status
 from stream_manager_local.protocol.frames import CONNECT_VERSION, encode_frame
 
@@ -75,27 +74,15 @@ def connected(
     )
 
 
-_FRAME_HEADER = struct.Struct(">ib")
 _BEFORE_ID = b"\xa3" + dumps("requestId")
 _BEFORE_NUMBER = dumps("status") + dumps(0) + dumps("sequenceNumber")
-# The heads of texts of up to 255 bytes, made once: a look-up costs a tenth of an encoder's call.
-_TEXT_HEADS = [bytes([0x60 + length]) for length in range(24)] + [
-    bytes([0x78, length]) for length in range(24, 256)
-]
-_INTEGER_32 = struct.Struct(">BI")
-_MOST_16, _MOST_32 = (1 << 16) - 1, (1 << 32) - 1
 
 
 def appended(request_id: str, sequence_number: int) -> bytes:
-    """The answer to an append, put together by hand: one is needed for every message."""
+    """The answer to an append, put together by hand: the encoder takes five times as long."""
     text = request_id.encode()
-    head = _TEXT_HEADS[len(text)] + text if len(text) < len(_TEXT_HEADS) else dumps(request_id)
-    if _MOST_16 < sequence_number <= _MOST_32:
-        number = _INTEGER_32.pack(0x1A, sequence_number)
-    else:
-        number = dumps(sequence_number)
-    payload = b"".join((_BEFORE_ID, head, _BEFORE_NUMBER, number))
-    return _FRAME_HEADER.pack(len(payload) + 1, Operation.APPEND_MESSAGE_RESPONSE) + payload
+    parts = (_BEFORE_ID, head(TEXT, len(text)), text, _BEFORE_NUMBER, head(INTEGER, sequence_number))
+    return encode_frame(Operation.APPEND_MESSAGE_RESPONSE, b"".join(parts))
 
 
 def messages_read(request_id: str, stream_name: str, messages: Sequence[tuple[int, int, bytes]]) -> bytes:

@@ -20,6 +20,8 @@ from stream_manager_local.server.dialogue import Dialogue, Farewell
 from stream_manager_local.server.outbox import Outbox
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from stream_manager_local.server.listener import Listener
     from stream_manager_local.server.polls import Pending
 
@@ -31,8 +33,10 @@ _LOG = logging.getLogger(__name__)
 _TURN_FRAMES = 256
 # Answers that are still to come; beyond, nothing more is read.
 _MOST_PENDING = 8192
-# How long a client that was sent FIN may take to hang up.
+# How long a client that was sent FIN may go on sending, and how long a pause tells that it does not:
+# what is not taken from the socket before it is closed would end the connection with RST.
 LEAVE_SECONDS = 2.0
+_QUIET_SECONDS = 0.1
 # How long one may take whose answers are still to come.
 _ANSWER_SECONDS = 60.0
 
@@ -53,12 +57,15 @@ class Connection(asyncio.Protocol):
         self._dialogue = Dialogue(listener.house)
         self._pending: dict[Pending, None] = {}
         self._has_preface = False
+        self._has_put_off = False
         self._is_working = False
         self._is_scheduled = False
         self._is_greeting = True
         self._is_ending = False
         self._is_leaving = False
         self._has_client_ended = False
+        self._has_heard = False
+        self._leave_until = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._peer = "?"
 
@@ -73,7 +80,7 @@ class Connection(asyncio.Protocol):
         # So that we are told at once when the kernel did not take all of a write.
         transport.set_write_buffer_limits(high=0)
         self._keep_alive()
-        self._timer = self._loop.call_later(self._listener.handshake_seconds, self._give_up_handshake)
+        self._set_timer(self._listener.handshake_seconds, self._give_up_handshake)
         if not self._listener.enter(self):
             self.leave("there are too many connections (--max-connections)")
 
@@ -83,6 +90,7 @@ class Connection(asyncio.Protocol):
             with contextlib.suppress(OSError):
                 self._socket.setsockopt(socket.IPPROTO_TCP, _QUICKACK, 1)
         if self._is_leaving or self._is_ending:
+            self._has_heard = True
             return
         if not self._has_preface:
             if data[0] != CONNECT_VERSION:
@@ -105,12 +113,8 @@ class Connection(asyncio.Protocol):
         self._outbox.block()
 
     def resume_writing(self) -> None:
-        was_choked = self.is_choked
         self._outbox.unblock()
         self._work()
-        if was_choked and not self.is_choked:
-            for each in list(self._pending):
-                each.resume()
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  # how it ended changes nothing
         self._is_leaving = True
@@ -124,8 +128,9 @@ class Connection(asyncio.Protocol):
 
     # ---- what answers call -----------------------------------------------------------------------
 
-    @property
     def is_choked(self) -> bool:
+        """Whether it has enough for now; who is told so is asked to resume later."""
+        self._has_put_off |= self._outbox.is_full
         return self._outbox.is_full
 
     def send(self, frame: bytes) -> None:
@@ -148,7 +153,7 @@ class Connection(asyncio.Protocol):
         if self._is_ending:
             return
         self._is_ending = True
-        self._set_timer(_ANSWER_SECONDS)
+        self._set_timer(_ANSWER_SECONDS, self._transport.abort)
         for pending in list(self._pending):
             pending.finish()
         self._schedule()
@@ -160,7 +165,8 @@ class Connection(asyncio.Protocol):
         if why:
             _LOG.info("closing a connection: peer=%s: %s", self._peer, why)
         self._is_leaving = True
-        self._set_timer(LEAVE_SECONDS)
+        self._leave_until = self._loop.time() + LEAVE_SECONDS
+        self._set_timer(_QUIET_SECONDS, self._end_if_quiet)
         if not self._has_client_ended:
             self._transport.resume_reading()
         self._flush()
@@ -169,23 +175,21 @@ class Connection(asyncio.Protocol):
         """At once, whatever is not sent."""
         self._transport.abort()
 
-    def _set_timer(self, seconds: float) -> None:
+    def _set_timer(self, seconds: float, then: Callable[[], None]) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        self._timer = self._loop.call_later(seconds, self._transport.abort)
+        self._timer = self._loop.call_later(seconds, then)
+
+    def _end_if_quiet(self) -> None:
+        is_quiet = self._outbox.is_empty and not self._has_heard
+        if is_quiet or self._loop.time() >= self._leave_until:
+            self._transport.abort()
+        else:
+            self._has_heard = False
+            self._set_timer(_QUIET_SECONDS, self._end_if_quiet)
 
     def _give_up_handshake(self) -> None:
         self.leave(f"it said nothing useful for {self._listener.handshake_seconds:g} s (--handshake-timeout)")
-
-    def _bid_farewell(self, farewell: Farewell) -> None:
-        if farewell.is_reset:
-            linger_for_nothing = struct.pack("ii", 1, 0)
-            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger_for_nothing)
-            self._transport.abort()
-            return
-        if farewell.answer is not None:
-            self._outbox.put(farewell.answer)
-        self.leave(str(farewell))
 
     # ---- work ------------------------------------------------------------------------------------
 
@@ -213,6 +217,10 @@ class Connection(asyncio.Protocol):
             self._is_working = False
         self._flush()
         self._go_on(has_more=has_more)
+        if self._has_put_off and not self._outbox.is_full:
+            self._has_put_off = False
+            for each in list(self._pending):
+                each.resume()
 
     def _answer_some(self) -> bool:
         """Whether there may be more to answer."""

@@ -78,7 +78,6 @@ class _Nobody:
     def __init__(self, client: Client) -> None:
         self._client = client
 
-    @property
     def is_choked(self) -> bool:
         return False
 

@@ -31,7 +31,10 @@ class Outbox:
     @property
     def is_full(self) -> bool:
         """The client does not take what it got."""
-        return self._waiting_bytes > FULL_BYTES
+        waiting = self._waiting_bytes
+        if self._is_blocked:
+            waiting += self._transport.get_write_buffer_size()
+        return waiting > FULL_BYTES
 
     @property
     def is_empty(self) -> bool:

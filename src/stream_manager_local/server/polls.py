@@ -50,9 +50,8 @@ class Client(Protocol):
     def settle(self, pending: Pending) -> None:
         """It has been given."""
 
-    @property
     def is_choked(self) -> bool:
-        """It does not take what it already got: nothing large now."""
+        """Whether it does not take what it already got: nothing large now, `resume` comes later."""
 
 
 class Polls:
@@ -123,7 +122,7 @@ class _Queue:
         if self.stream.is_deleted:
             return
         for poll in list(self.polls):
-            if not poll.client.is_choked:
+            if not poll.client.is_choked():
                 poll.try_answer()
         if self.polls:
             self._least_needed = min(last_needed(self.stream, poll.request) for poll in self.polls)

@@ -32,6 +32,8 @@ __all__ = ["RESTARTED_ON", "Restart", "make_listener", "serve"]
 
 _LOG = logging.getLogger("stream_manager_local")
 
+_EXPIRE_AGAIN_SECONDS = 10.0
+
 # Tells a process that a fault restarted which port it had, where that was a free one.
 RESTARTED_ON = "STREAM_MANAGER_LOCAL_RESTARTED_ON"
 
@@ -119,7 +121,12 @@ def make_listener(
 async def _expire(store: Store) -> None:
     """Drop what is too old, now and then."""
     while True:  # noqa: ASYNC110  # it waits for time to pass, and for nothing else
-        await asyncio.sleep(store.expire())
+        try:
+            seconds = store.expire()
+        except Exception:  # a bug: said, and tried again, or streams would grow without anybody knowing
+            _LOG.exception("expiring failed")
+            seconds = _EXPIRE_AGAIN_SECONDS
+        await asyncio.sleep(seconds)
 
 
 def _announce(settings: Settings, port: int, seed: int) -> None:

@@ -28,6 +28,7 @@ class Retention:
         self._exports = exports
         self._shared = shared
         self._drop = drop
+        self._since = shared.monotonic()
 
     def make_room(self, definition: StreamDefinition, size: int) -> None:
         """Drop as much as `size` more bytes need. Raises Refused when too little may go, and OSError."""
@@ -67,11 +68,13 @@ class Retention:
 
         By the monotonic clock where the message came in since the process runs: a clock that is set
         when a device finds its network must not make everything old. By the wall clock else; where the
-        segment does not say, by the message behind it, and where none does, it is as if new.
+        segment does not say, by the message behind it, and where none does, it is as if new. What comes
+        from the future, of a clock that was wrong, gets old from the start of the process on.
         """
         segments = self._log.segments
+        monotonic = self._shared.monotonic()
         if segments[0].newest_monotonic is not None:
-            return (self._shared.monotonic() - segments[0].newest_monotonic) * 1000
+            return (monotonic - segments[0].newest_monotonic) * 1000
         came_in = segments[0].newest_millis
         for segment in segments[1:]:
             if came_in is not None:
@@ -79,4 +82,7 @@ class Retention:
             came_in = segment.first_millis()
         if came_in is None:
             came_in = segments[0].last_millis()
-        return 0.0 if came_in is None else max(0.0, self._shared.wall() * 1000 - came_in)
+        if came_in is None:
+            return 0.0
+        age = self._shared.wall() * 1000 - came_in
+        return age if age >= 0 else (monotonic - self._since) * 1000

@@ -91,6 +91,9 @@ class Store:
         except OSError as error:
             store.close()
             raise StoreUnusable(f"the store in {store._root} cannot be opened: {error}") from error
+        except BaseException:
+            store.close()
+            raise
         return store
 
     def create(self, definition: StreamDefinition) -> Stream:
@@ -154,11 +157,13 @@ class Store:
 
     def close(self) -> None:
         """Save what is not saved and let go of the folder. The store cannot be used any more; once more is no harm."""
-        for stream in self._streams.values():
-            stream.save()
-        self._shared.syncer.close()
-        self._shared.descriptors.close()
-        self._lock.release()
+        try:
+            for stream in self._streams.values():
+                stream.save()
+            self._shared.syncer.close()
+            self._shared.descriptors.close()
+        finally:
+            self._lock.release()
 
     def _recover(self) -> None:
         """Raises OSError when the root itself cannot be read."""
