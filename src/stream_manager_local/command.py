@@ -98,8 +98,14 @@ def _check_faults(texts: Sequence[str]) -> None:
 
 def _run(settings: Settings, given: list[str]) -> int:
     # Late, because `--help` should not wait for them.
-    from stream_manager_local.server.process import RESTARTED_ON, Restart, serve  # noqa: PLC0415
-    from stream_manager_local.store import StoreUnusable  # noqa: PLC0415
+    try:
+        from stream_manager_local.server.process import RESTARTED_ON, Restart, serve  # noqa: PLC0415  # see above
+        from stream_manager_local.store import StoreUnusable  # noqa: PLC0415  # see above
+    except ModuleNotFoundError as error:
+        return _fail(
+            f"the Python package {error.name} is missing",
+            "`pip install 's3-file-uploader[stream-manager-local]'`.",
+        )
 
     _log_to_stderr(settings.log_level)
     if port := os.environ.pop(RESTARTED_ON, ""):

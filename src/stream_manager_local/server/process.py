@@ -120,10 +120,10 @@ def make_listener(
 
 async def _expire(store: Store) -> None:
     """Drop what is too old, now and then."""
-    while True:  # noqa: ASYNC110  # it waits for time to pass, and for nothing else
+    while True:
         try:
             seconds = store.expire()
-        except Exception:  # a bug: said, and tried again, or streams would grow without anybody knowing
+        except Exception:  # noqa: BLE001  # a bug: said, and tried again, or streams would grow without anybody knowing
             _LOG.exception("expiring failed")
             seconds = _EXPIRE_AGAIN_SECONDS
         await asyncio.sleep(seconds)
