@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from stream_manager_local import faults
 from stream_manager_local.settings import OPTIONS, Option
+
+if TYPE_CHECKING:
+    from support.local_stream_manager import LocalStreamManager
 
 _GUIDES = Path(__file__).parents[2] / "docs" / "guides"
 _GUIDE = (_GUIDES / "local-stream-manager.md").read_text(encoding="utf-8")
@@ -35,3 +39,15 @@ def test_the_guide_and_the_help_have_the_same_faults() -> None:
     in_help = re.findall(r"^    ([a-z-]+=\S+)", faults.__doc__ or "", re.MULTILINE)
 
     assert in_guide == in_help
+
+
+def test_the_program_of_the_guide_runs(
+    server: LocalStreamManager, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("STREAM_MANAGER_SERVER_PORT", str(server.port))
+    program = re.search(r"```python\n(.*?)```", _GUIDE, re.DOTALL)
+    assert program is not None
+
+    exec(compile(program[1], "guide", "exec"), {})
+
+    assert "21.5" in capsys.readouterr().out

@@ -7,6 +7,7 @@ import contextlib
 import itertools
 import logging
 import os
+import resource
 import signal
 import sys
 from random import Random
@@ -33,6 +34,7 @@ __all__ = ["RESTARTED_ON", "Restart", "make_listener", "serve"]
 _LOG = logging.getLogger("stream_manager_local")
 
 _EXPIRE_AGAIN_SECONDS = 10.0
+_OTHER_DESCRIPTORS = 512  # segments, uploads, libraries
 
 # Tells a process that a fault restarted which port it had, where that was a free one.
 RESTARTED_ON = "STREAM_MANAGER_LOCAL_RESTARTED_ON"
@@ -47,6 +49,7 @@ async def serve(settings: Settings, *, server_version: str, restart: Restart) ->
     stopping: asyncio.Future[int] = loop.create_future()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, _on_signal, stopping, int(number))
+    _allow_descriptors(settings.most_connections + _OTHER_DESCRIPTORS)
     if settings.stops_with_stdin:
         loop.add_reader(sys.stdin.fileno(), _on_stdin, loop, stopping)
     store = Store.open(
@@ -58,6 +61,14 @@ async def serve(settings: Settings, *, server_version: str, restart: Restart) ->
         return await _serve(settings, store, stopping, server_version, restart)
     finally:
         store.close()
+
+
+def _allow_descriptors(wanted: int) -> None:
+    """Many systems begin with 1024 and allow more to whoever asks."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 class Restart:
