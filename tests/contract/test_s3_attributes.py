@@ -14,6 +14,7 @@ from s3_file_uploader.config import Rule
 from s3_file_uploader.errors import AlreadyExists, TransferFault, Unproven
 from s3_file_uploader.transport.s3 import S3Transport
 from s3_file_uploader.transport.s3.attributes import Attributes, attributes_of, bucket_headers
+from s3_file_uploader.transport.s3.checkpoint import Partition
 from s3_file_uploader.transport.s3.checksums import CHECKSUMS
 from s3_file_uploader.transport.s3.credentials import CredentialSource
 from s3_file_uploader.transport.s3.endpoint import Endpoint
@@ -125,6 +126,21 @@ def test_the_payload_is_signed_where_that_is_always_wanted(
     receipt = deliver_to(seaweed, bucket, Attributes(), path, "key", always_signs_payload=True)
     assert receipt.size == size
     assert seaweed.list_objects(bucket) == {"key": size}
+
+
+@pytest.mark.parametrize(
+    ("size", "parts"), [(5 * MIB, 0), (5 * MIB + 1, 1), (13 * MIB, 2)], ids=["at", "above", "two parts"]
+)
+def test_what_goes_in_parts_and_in_how_large_ones_can_be_asked_for(
+    tmp_path: Path, size: int, parts: int
+) -> None:
+    attributes = Attributes(partition=Partition(put_limit_bytes=5 * MIB, part_bytes=7 * MIB))
+    with ScriptedS3() as store:
+        deliver(store, new_file(tmp_path, size), attributes=attributes)
+    sent = [request for request in store.requests if "partNumber" in request.query]
+    assert len(sent) == parts
+    assert max((request.size for request in sent), default=0) <= 7 * MIB
+    assert len(store.objects["/bucket/file"]) == size
 
 
 @pytest.mark.parametrize("size", [10, LARGE], ids=["small", "parts"])

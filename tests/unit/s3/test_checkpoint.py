@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from s3_file_uploader.model import Fingerprint
-from s3_file_uploader.transport.s3.checkpoint import MOST_PARTS, part_size_in, part_size_of
+from s3_file_uploader.transport.s3.checkpoint import MOST_PARTS, Partition, part_size_in, part_size_of
 
 MIB = 1024 * 1024
 FILE = Fingerprint(1, 2, 100 * MIB, 4, 5)
@@ -28,6 +28,17 @@ def test_no_file_of_any_size_needs_too_many_parts(size: int) -> None:
 )
 def test_parts_are_no_larger_than_they_need_to_be(size: int, part_size: int) -> None:
     assert part_size_of(size) == part_size * MIB
+
+
+@given(
+    st.integers(min_value=1, max_value=50 * 1024**4), st.integers(min_value=5 * MIB, max_value=5 * 1024**3)
+)
+def test_parts_that_a_caller_asked_for_are_larger_only_where_too_many_would_be_needed(
+    size: int, part_bytes: int
+) -> None:
+    chosen = Partition(put_limit_bytes=5 * MIB, part_bytes=part_bytes).part_size_of(size)
+    assert -(-size // chosen) <= MOST_PARTS
+    assert chosen == part_bytes or (chosen > part_bytes and size > part_bytes * MOST_PARTS)
 
 
 def test_a_checkpoint_of_this_content_is_of_use() -> None:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from s3_file_uploader.config import Rule
     from s3_file_uploader.transport.contract import Delivery
+    from s3_file_uploader.transport.s3.checkpoint import Partition
     from s3_file_uploader.transport.s3.checksums import Checksum
 
 __all__ = ["PLAIN", "Attributes", "attributes_of", "bucket_headers", "mtime_text"]
@@ -31,13 +32,17 @@ _NO_CONDITION: dict[str, str] = {}
 
 @dataclass(frozen=True, slots=True)
 class Attributes:
-    """`headers` are those of every object; `may_replace`: an object of that name is overwritten."""
+    """`headers` are those of every object; `may_replace`: an object of that name is overwritten.
+
+    `partition` is None where the engine decides what goes in parts, and in how large ones.
+    """
 
     headers: Mapping[str, str] = field(default_factory=dict)
     guesses_type: bool = True
     tells_mtime: bool = False
     checksum: Checksum = CRC64NVME
     may_replace: bool = True
+    partition: Partition | None = None
 
     @property
     def condition(self) -> Mapping[str, str]:

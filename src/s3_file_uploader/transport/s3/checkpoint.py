@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from s3_file_uploader.model import Fingerprint
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "PUT_LIMIT_BYTES",
+    "Partition",
     "Place",
     "checkpoint_of",
     "leads_here",
@@ -44,6 +46,19 @@ def smallest_part_size_of(size: int) -> int:
     """In bytes: what stores take at least, more only where 10 000 parts would not do."""
     least = -(-size // MOST_PARTS)
     return LEAST_PART_BYTES if least <= LEAST_PART_BYTES else -(-least // _MIB) * _MIB
+
+
+@dataclass(frozen=True, slots=True)
+class Partition:
+    """Where a caller decides it: a file larger than `put_limit_bytes` goes in parts of `part_bytes`."""
+
+    put_limit_bytes: int
+    part_bytes: int
+
+    def part_size_of(self, size: int) -> int:
+        """In bytes: more than was asked for only where 10 000 parts would not do."""
+        least = -(-size // MOST_PARTS)
+        return self.part_bytes if least <= self.part_bytes else -(-least // _MIB) * _MIB
 
 
 def checkpoint_of(delivery: Delivery, upload_id: str, part_size: int) -> Checkpoint:

@@ -19,7 +19,19 @@ from s3_file_uploader.transport.s3 import crt
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-__all__ = ["CHECKSUMS", "CRC32C", "CRC64NVME", "MD5", "SIZE_ONLY", "Checksum", "Running", "check_echo"]
+__all__ = [
+    "CHECKSUMS",
+    "CRC32C",
+    "CRC64NVME",
+    "MD5",
+    "NO_ECHO",
+    "SIZE_ONLY",
+    "Checksum",
+    "Running",
+    "check_echo",
+]
+
+NO_ECHO = "NoEcho"  # the code of an error: nothing was said, which is not to say that it is wrong
 
 _Bytes = bytes | bytearray | memoryview
 
@@ -267,7 +279,10 @@ def check_echo(checksum: Checksum, echo: str, value: str) -> None:
         return
     name = checksum.name.upper()
     if not echo:
-        raise Unproven(f"the store did not confirm the checksum of what it stored (no {name} in its answer)")
+        raise Unproven(
+            f"the store did not confirm the checksum of what it stored (no {name} in its answer)",
+            code=NO_ECHO,
+        )
     advice = ""
     if checksum is MD5:
         advice = (

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from s3_file_uploader.transport.s3.reactor import Signal, Task
     from s3_file_uploader.transport.s3.store import Store
 
-__all__ = ["Engine", "Route"]
+__all__ = ["Engine", "Route", "stop"]
 
 CLOSE_SECONDS = 5.0
 GATHER_SECONDS = 0.005
@@ -75,6 +75,12 @@ class _Outcome(_ReceiptFuture):
         return was_pending
 
 
+def stop(outcome: asyncio.Future[Receipt]) -> None:
+    """End a delivery with Interrupted once nothing of it runs any more; to cancel it does not wait for that."""
+    if isinstance(outcome, _Outcome):
+        outcome.engine.stop(outcome.job)
+
+
 class _Job:
     """A delivery in the engine."""
 
@@ -84,7 +90,7 @@ class _Job:
         self.delivery = delivery
         self.attributes = attributes
         self.outcome = outcome
-        self.is_large = delivery.source.fingerprint.size > PUT_LIMIT_BYTES
+        self.is_large = delivery.source.fingerprint.size > _put_limit_bytes(attributes)
         self.is_stopped = False
         self.task: Task | None = None
 
@@ -270,7 +276,8 @@ class Engine:
                 attributes=attributes,
                 crew=self._crew,
             )
-            if file.size <= PUT_LIMIT_BYTES and delivery.checkpoint is None:
+            goes_whole = file.size <= _put_limit_bytes(attributes)
+            if goes_whole and delivery.checkpoint is None:
                 return await put()
             upload = Multipart(
                 delivery,
@@ -282,7 +289,7 @@ class Engine:
                 slots=self._slots,
                 keeper=self,
             )
-            if file.size > PUT_LIMIT_BYTES:
+            if not goes_whole:
                 return await upload.run()
             await upload.forget()
             return await put()
@@ -318,6 +325,10 @@ class Engine:
             end(None, Interrupted("shutting down"))
         else:
             self._reactor.spawn(errand(self._route.store), end)
+
+
+def _put_limit_bytes(attributes: Attributes) -> int:
+    return PUT_LIMIT_BYTES if attributes.partition is None else attributes.partition.put_limit_bytes
 
 
 def _bug(error: BaseException) -> DeliveryError:

@@ -99,6 +99,7 @@ class Multipart:
             crew=crew,
             tell=self._tell,
         )
+        self._parts.resize(self._usual_part_size)
         self._streams = partial(Streams, carry=self._parts.carry, reactor=reactor, slots=slots)
         self._keeper = keeper
         self._told_bytes = 0
@@ -166,9 +167,16 @@ class Multipart:
         saved = checkpoint_of(self._delivery, self._parts.upload_id, self._parts.size)
         return {**with_arrived(saved, self._parts.arrived.values()), "checksum": self._checksum.name}
 
+    @property
+    def _usual_part_size(self) -> int:
+        """In bytes, unless a checkpoint says otherwise."""
+        partition, size = self._attributes.partition, self._file.size
+        return part_size_of(size) if partition is None else partition.part_size_of(size)
+
     async def _keep(self, error: DeliveryError) -> None:
         """For the next try. A line on which no part ever got through is tried with the smallest there may be."""
-        if isinstance(error, TransferFault) and not self._parts.arrived:
+        is_ours_to_choose = self._attributes.partition is None
+        if isinstance(error, TransferFault) and not self._parts.arrived and is_ours_to_choose:
             self._parts.resize(min(self._parts.size, smallest_part_size_of(self._file.size)))
             self._told_bytes = -1
         await self._tell(least_bytes=1)
@@ -202,13 +210,13 @@ class Multipart:
             receipt = await self._already_there()
             if receipt is None:
                 await self._keeper.save(self._delivery, None)
-                parts.resize(part_size_of(self._file.size))
+                parts.resize(self._usual_part_size)
             return receipt
         except (AccessDenied, Refused):
             # No right to list, if aborting it is allowed. Where that is denied too, it may be allowed again later.
             await abort_upload(self._store, self._delivery.key, upload_id)
             await self._keeper.save(self._delivery, None)
-            parts.resize(part_size_of(self._file.size))
+            parts.resize(self._usual_part_size)
             return None
         await self._tell(least_bytes=0)  # in any case: the way there may be another than before
         return None

@@ -130,6 +130,7 @@ class Parts:
         except ContentRejected:
             self._file.check_unchanged()  # a file that changed under us is the likelier reason
             raise
+        self._file.check_unchanged()  # before other bytes are blamed on the store
         echo = self._checksum.echo(response.headers)
         if echo:  # what proves the whole is the echo of the whole
             check_echo(self._checksum, echo, digest.value)
