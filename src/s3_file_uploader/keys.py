@@ -34,6 +34,7 @@ __all__ = [
     "TIMESTAMP_LETTERS",
     "KeyProblem",
     "escape",
+    "is_carried",
     "names_used",
     "next_key",
     "object_key",
@@ -48,6 +49,8 @@ _COMPRESSED = frozenset({"gz", "bz2", "xz", "zst", "lz4"})
 
 # What Stream Manager's clients refuse in a key.
 STRICT_FORBIDDEN = "\\{} %`[]\"'><~#^?|"
+_STREAM_MANAGER = "stream-manager"
+_REFUSED_BY_STREAM_MANAGER = re.compile(f"[{re.escape(STRICT_FORBIDDEN)}]")
 
 # What XML 1.0, in which stores list their keys, cannot carry or changes on the way.
 _CONTROLS = "\x00-\x1f\x7f\x80-\x9f\ufffe\uffff"
@@ -85,10 +88,15 @@ def object_key(
     KeyProblem when this file cannot have a key.
     """
     path = relative.strip(b"/") + b"/" + name if relative else name
-    key = _carried(path, rule.key_escape)
+    key = _carried(path, rule.key_escape, rule.transport)
     prefix = rule.object_key_prefix
     if prefix:
         key = _joined(_resolved(prefix, mtime_ns, environment, hostname), key)
+        if not is_carried(rule, key):  # by a placeholder: all else has been looked at before
+            raise KeyProblem(
+                f"with ObjectKeyPrefix {prefix} the object name would be {key}, which Stream Manager refuses",
+                advice="Leave the placeholder out, or give the machine or the thing a plainer name.",
+            )
     size_bytes = len(key) if key.isascii() else len(key.encode())
     if size_bytes > MAX_KEY_BYTES:
         raise KeyProblem(
@@ -96,6 +104,11 @@ def object_key(
             advice="Shorten the file's name or ObjectKeyPrefix, then `s3-file-uploader retry FILE`.",
         )
     return key
+
+
+def is_carried(rule: Rule, key: str) -> bool:
+    """Whether the rule's transport takes this object name; also of one that was made for another transport."""
+    return rule.transport != _STREAM_MANAGER or _REFUSED_BY_STREAM_MANAGER.search(key) is None
 
 
 def next_key(key: str, mtime_ns: int) -> str:
@@ -151,15 +164,21 @@ def _joined(prefix: str, key: str) -> str:
     return f"{prefix}/{key}" if prefix else key
 
 
-def _carried(path: bytes, key_escape: str) -> str:
+def _carried(path: bytes, key_escape: str, transport: str) -> str:
     if key_escape != "off":
-        return escape(path, strict=key_escape == "strict")
+        return escape(path, strict=key_escape == "strict" or transport == _STREAM_MANAGER)
     text = path.decode("utf-8", "surrogateescape")
     found = _CANNOT_BE_CARRIED.search(text)
     if found:
         raise KeyProblem(
             f"the name holds {_told(found[0])}, which an object name cannot carry, and KeyEscape is off",
             advice="Set KeyEscape to auto, or rename the file.",
+        )
+    found = _REFUSED_BY_STREAM_MANAGER.search(text) if transport == _STREAM_MANAGER else None
+    if found:
+        raise KeyProblem(
+            f"the name holds {found[0]!r}, which Stream Manager refuses in an object name, and KeyEscape is off",
+            advice="Set KeyEscape to strict, or rename the file.",
         )
     return text
 
@@ -222,7 +241,7 @@ _DATE_PART = re.compile(r"''|'((?:[^']|'')+)'|([a-zA-Z])\2*|[^a-zA-Z']")
 def prefix_problem(prefix: str, *, strict: bool = False) -> str:
     """Why no key can begin with `prefix`, in words for a person; "" when it is fine.
 
-    `strict`: what stands outside placeholders must also be in Stream Manager's set.
+    `strict`: what stands outside placeholders, and the text in them, must also be in Stream Manager's set.
     """
     for content in _PLACEHOLDER.findall(prefix):
         problem = _placeholder_problem(content)
@@ -234,9 +253,10 @@ def prefix_problem(prefix: str, *, strict: bool = False) -> str:
     found = _NO_TEXT.search(prefix) or _DOTS.search(text)
     if found:
         return f"it holds {_told(found[0])}, which an object name cannot carry"
-    forbidden = sorted(set(text) & set(STRICT_FORBIDDEN)) if strict else []
+    written = text + "".join(_text_of_date(content) for content in _PLACEHOLDER.findall(prefix))
+    forbidden = sorted(set(written) & set(STRICT_FORBIDDEN)) if strict else []
     if forbidden:
-        return f"KeyEscape is strict, and it holds {' '.join(forbidden)!r}"
+        return f"it holds {' '.join(forbidden)!r}, which Stream Manager refuses, as KeyEscape strict does"
     if len(text.encode()) >= MAX_KEY_BYTES:
         return f"it leaves no room for a file name: an object name has at most {MAX_KEY_BYTES} bytes"
     return ""
@@ -333,9 +353,20 @@ def _date(pattern: str, mtime_ns: int) -> str:
     return "".join(_date_part(found, utc, nanoseconds) for found in _DATE_PART.finditer(pattern))
 
 
+def _text_of_date(content: str) -> str:
+    """What of a placeholder stands for itself."""
+    name, _, pattern = content.partition(":")
+    parts = _DATE_PART.finditer(pattern) if name == _TIMESTAMP else ()
+    return "".join(_literal(found) for found in parts if not found[2])
+
+
 def _date_part(found: re.Match[str], utc: time.struct_time, nanoseconds: int) -> str:
     if found[2]:
         return TIMESTAMP_LETTERS[found[0]][1](utc, nanoseconds)
+    return _literal(found)
+
+
+def _literal(found: re.Match[str]) -> str:
     if found[0] == "''":
         return "'"
     return found[1].replace("''", "'") if found[1] else found[0]

@@ -31,6 +31,7 @@ MTIME_NS = 1_707_447_845_678_901_234
 class Rule:
     object_key_prefix: str = ""
     key_escape: str = "auto"
+    transport: str = "s3"
 
 
 def key(
