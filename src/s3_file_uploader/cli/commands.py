@@ -99,6 +99,16 @@ _ALL = (
         shows_few_settings=True,
     ),
     Command(
+        "streams",
+        "what of ours lies in Stream Manager; delete leftovers",
+        "list | prune [STREAM...] [--dry-run] [--force] [options]",
+        "`list` shows the streams that this program made in Greengrass Stream Manager: those in use, those that "
+        "rules left that are gone, and those of other ledgers. `prune` deletes leftovers that have nothing left "
+        "to do. A stream that a rule or a waiting file needs is never deleted.",
+        ("streams list", "streams prune --dry-run", "streams prune --config /etc/s3-file-uploader.yaml"),
+        shows_few_settings=True,
+    ),
+    Command(
         "check",
         "folder rights, credentials, bucket, clock, inotify, disk",
         "[SRC DST] [options]",

@@ -21,6 +21,7 @@ msgspec and PyYAML are imported below this package and nowhere else.
 
 from __future__ import annotations
 
+from s3_file_uploader.config.carriage import stream_manager_port
 from s3_file_uploader.config.destination import manner_of, place_of
 from s3_file_uploader.config.flags import add_flags, flags_given
 from s3_file_uploader.config.json_schema import schema
@@ -42,4 +43,5 @@ __all__ = [
     "place_of",
     "schema",
     "show",
+    "stream_manager_port",
 ]
