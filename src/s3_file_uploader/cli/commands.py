@@ -139,8 +139,9 @@ _ALL = (
         "watch the whole story on this machine",
         "[options]",
         "Start a real S3 server on loopback, a producer that writes files in bursts, and `run` on its "
-        "folder; at the end compare what was produced with what arrived, byte by byte.",
-        ("demo", "demo --seconds 20"),
+        "folder; at the end compare what was produced with what arrived, byte by byte. With --transport "
+        "stream-manager a local Stream Manager stands between `run` and the server.",
+        ("demo", "demo --seconds 20", "demo --transport stream-manager"),
     ),
     Command(
         "version",
