@@ -129,7 +129,9 @@ def _with_rates(moment: Moment, earlier: Moment) -> Moment:
 def _welcome(stage: Stage) -> str:
     carrier = stage.stream_manager
     between = (
-        [f"Stream Manager (stream-manager-local) carries them:  127.0.0.1:{carrier.port}"] if carrier else []
+        [f"by way of a Stream Manager of its own:       127.0.0.1:{carrier.port} (stream-manager-local)"]
+        if carrier
+        else []
     )
     return "\n".join(
         [
