@@ -86,6 +86,8 @@ def test_a_file_that_waits_in_stream_manager_is_explained_and_keeps_its_stream(d
         told = device.type("explain", str(path)).stdout
         assert "handed to Stream Manager: stream s3fu-" in told
         assert "half sent" not in told
+        assert "→ s3://bucket/pre, by Stream Manager\n" in told
+        assert "→ s3://bucket/pre, by Stream Manager\n" in device.type("status").stdout
         assert device.told("explain", str(path))["known"][0]["upload"] is None
         assert device.type("uploads", "list").stdout == ""
         waiting = [json.loads(line) for line in device.type("streams", "list", "--json").stdout.splitlines()]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from s3_file_uploader.cli.explanation import Explanation, explain
 from s3_file_uploader.cli.list_command import entry_json, finished_json
 from s3_file_uploader.cli.places import add_place_arguments, find_place, open_reader
-from s3_file_uploader.cli.presentation import duration, iso_moment, moment, size, write_json
+from s3_file_uploader.cli.presentation import destination, duration, iso_moment, moment, size, write_json
 from s3_file_uploader.cli.uploads_command import arrived, is_handed_over, upload_json
 from s3_file_uploader.errors import Refused
 from s3_file_uploader.lifecycle import State
@@ -106,9 +106,7 @@ def _lines(found: Explanation, settings: Settings, wall: float) -> Iterator[str]
 def _entry_lines(entry: Entry, found: Explanation, settings: Settings) -> Iterator[str]:
     rule = next((rule for rule in settings.rules if _is_of(rule.name, found)), None)
     if rule is not None:
-        yield f"rule {rule.name}: {rule.path_name} → s3://{rule.bucket_name}/{rule.object_key_prefix}".rstrip(
-            "/"
-        )
+        yield f"rule {rule.name}: {rule.path_name} → {destination(rule)}"
     quiet = "" if found.now is None else f", unchanged for {duration(found.now - entry.changed_at)}"
     yield f"state: {entry.state.value}{quiet} ({size(entry.fingerprint.size)})"
     yield from _waiting_lines(entry, found)
