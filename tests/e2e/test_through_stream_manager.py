@@ -90,6 +90,7 @@ def test_a_file_that_waits_in_stream_manager_is_explained_and_keeps_its_stream(d
         assert "→ s3://bucket/pre, by Stream Manager\n" in device.type("status").stdout
         assert device.told("explain", str(path))["known"][0]["upload"] is None
         assert device.type("uploads", "list").stdout == ""
+        assert device.told("status")["uploads"] == {"under_way": 0, "given_up": 0}
         waiting = [json.loads(line) for line in device.type("streams", "list", "--json").stdout.splitlines()]
         assert sum(each["tasks_waiting"] for each in waiting) == 1
         before = set(device.server.streams)

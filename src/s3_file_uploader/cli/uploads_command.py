@@ -180,8 +180,8 @@ def _known(reader: Reader) -> list[UnderWay | GivenUp]:
 
 
 def is_handed_over(upload: UnderWay | GivenUp) -> bool:
-    """Whether it is a task of Stream Manager's, and no upload of our own."""
-    return upload.data.get("kind") == "stream-manager"
+    """Whether somebody else was asked for it (Stream Manager), and nothing of ours lies half in a bucket."""
+    return bool(upload.data.get("leaves_nothing"))
 
 
 def _ended(place: Place, wanted: Wanted) -> tuple[list[dict[str, Any]], bool]:
