@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from stream_manager import S3ExportTaskDefinition, ValidationException
 from stream_manager.util import Util
 
 from s3_file_uploader.keys import KeyProblem, is_carried, object_key, prefix_problem, unescape
-from stream_manager import S3ExportTaskDefinition, ValidationException
 
 MTIME_NS = 1_707_447_845_678_901_234
 ODD = b" \\{}%`[]\"'><~#^?|!:/.\n\0\x7f\xff"

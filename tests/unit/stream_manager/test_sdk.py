@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import cbor2
 import pytest
+from stream_manager import StreamManagerClient
 from stream_manager.data import AppendMessageRequest, MessageFrame, Operation
 from stream_manager.utilinternal import UtilInternal
 
@@ -24,7 +25,6 @@ from s3_file_uploader.transport.stream_manager.values import (
     StreamPlan,
     Unauthorised,
 )
-from stream_manager import StreamManagerClient
 from support.scripted_stream_manager import ScriptedStreamManager
 
 if TYPE_CHECKING:

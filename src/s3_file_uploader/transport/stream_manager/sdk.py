@@ -22,6 +22,19 @@ from concurrent.futures import CancelledError, Future
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import cbor2
+from stream_manager import (
+    ExportDefinition,
+    MessageStreamDefinition,
+    Persistence,
+    ReadMessagesOptions,
+    S3ExportTaskDefinition,
+    S3ExportTaskExecutorConfig,
+    StatusConfig,
+    StatusLevel,
+    StrategyOnFull,
+    StreamManagerClient,
+    StreamManagerException,
+)
 from stream_manager.data import MessageFrame, Operation
 from stream_manager.exceptions import (
     ConnectFailedException,
@@ -42,19 +55,6 @@ from s3_file_uploader.transport.stream_manager.values import (
     Unauthorised,
 )
 from s3_file_uploader.turns import TurnTakingSelector
-from stream_manager import (
-    ExportDefinition,
-    MessageStreamDefinition,
-    Persistence,
-    ReadMessagesOptions,
-    S3ExportTaskDefinition,
-    S3ExportTaskExecutorConfig,
-    StatusConfig,
-    StatusLevel,
-    StrategyOnFull,
-    StreamManagerClient,
-    StreamManagerException,
-)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping, Sequence
