@@ -1,9 +1,10 @@
 # `make` lists what there is to do. Nothing here needs root, or the network beyond the package index.
 #
-# PYTHON   the Python that builds the environment (3.10 or newer; default: the first one found)
-# VENV     where the environment is (default: .venv)
-# SECONDS  how long `make demo` runs (default: until Ctrl-C)
-# ARGS     more arguments for pytest: make test ARGS="-k removal"
+# PYTHON     the Python that builds the environment (3.10 or newer; default: the first one found)
+# VENV       where the environment is (default: .venv)
+# SECONDS    how long `make demo` runs (default: until Ctrl-C)
+# TRANSPORT  what `make demo` goes through: s3 (default) or stream-manager
+# ARGS       more arguments for pytest: make test ARGS="-k removal"
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -68,8 +69,8 @@ COMPILE = build/pins/bin/uv pip compile --quiet $(if $(UPGRADE),--upgrade) --uni
 # ---- to see it work ------------------------------------------------------------------------------
 
 .PHONY: demo
-demo: $(STAMP) ## watch files leave a folder and arrive in a real S3 server (SECONDS=20 ends it)
-	@$(BIN)/s3-file-uploader demo $(if $(filter command,$(origin SECONDS)),--seconds $(SECONDS))
+demo: $(STAMP) ## watch files leave a folder and arrive in a real S3 server (SECONDS=20 ends it; TRANSPORT=stream-manager)
+	@$(BIN)/s3-file-uploader demo $(if $(filter command,$(origin SECONDS)),--seconds $(SECONDS)) $(if $(filter command,$(origin TRANSPORT)),--transport $(TRANSPORT))
 
 # ---- to know that it works -----------------------------------------------------------------------
 

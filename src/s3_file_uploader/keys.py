@@ -17,13 +17,13 @@ from __future__ import annotations
 
 import re
 import time
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from s3_file_uploader.errors import KeyProblem
+from s3_file_uploader.placeholders import PLACEHOLDER, problem_of, resolved, text_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from s3_file_uploader.config import Rule
 
@@ -31,10 +31,9 @@ __all__ = [
     "KEY_ESCAPES",
     "MAX_KEY_BYTES",
     "STRICT_FORBIDDEN",
-    "TIMESTAMP_LETTERS",
     "KeyProblem",
     "escape",
-    "names_used",
+    "is_carried",
     "next_key",
     "object_key",
     "prefix_problem",
@@ -48,6 +47,8 @@ _COMPRESSED = frozenset({"gz", "bz2", "xz", "zst", "lz4"})
 
 # What Stream Manager's clients refuse in a key.
 STRICT_FORBIDDEN = "\\{} %`[]\"'><~#^?|"
+_STREAM_MANAGER = "stream-manager"
+_REFUSED_BY_STREAM_MANAGER = re.compile(f"[{re.escape(STRICT_FORBIDDEN)}]")
 
 # What XML 1.0, in which stores list their keys, cannot carry or changes on the way.
 _CONTROLS = "\x00-\x1f\x7f\x80-\x9f\ufffe\uffff"
@@ -85,10 +86,15 @@ def object_key(
     KeyProblem when this file cannot have a key.
     """
     path = relative.strip(b"/") + b"/" + name if relative else name
-    key = _carried(path, rule.key_escape)
+    key = _carried(path, rule.key_escape, rule.transport)
     prefix = rule.object_key_prefix
     if prefix:
-        key = _joined(_resolved(prefix, mtime_ns, environment, hostname), key)
+        key = _joined(resolved(prefix, mtime_ns, environment, hostname), key)
+        if not is_carried(rule, key):  # by a placeholder: all else has been looked at before
+            raise KeyProblem(
+                f"with ObjectKeyPrefix {prefix} the object name would be {key}, which Stream Manager refuses",
+                advice="Leave the placeholder out, or give the machine or the thing a plainer name.",
+            )
     size_bytes = len(key) if key.isascii() else len(key.encode())
     if size_bytes > MAX_KEY_BYTES:
         raise KeyProblem(
@@ -96,6 +102,11 @@ def object_key(
             advice="Shorten the file's name or ObjectKeyPrefix, then `s3-file-uploader retry FILE`.",
         )
     return key
+
+
+def is_carried(rule: Rule, key: str) -> bool:
+    """Whether the rule's transport takes this object name; also of one that was made for another transport."""
+    return rule.transport != _STREAM_MANAGER or _REFUSED_BY_STREAM_MANAGER.search(key) is None
 
 
 def next_key(key: str, mtime_ns: int) -> str:
@@ -151,15 +162,21 @@ def _joined(prefix: str, key: str) -> str:
     return f"{prefix}/{key}" if prefix else key
 
 
-def _carried(path: bytes, key_escape: str) -> str:
+def _carried(path: bytes, key_escape: str, transport: str) -> str:
     if key_escape != "off":
-        return escape(path, strict=key_escape == "strict")
+        return escape(path, strict=key_escape == "strict" or transport == _STREAM_MANAGER)
     text = path.decode("utf-8", "surrogateescape")
     found = _CANNOT_BE_CARRIED.search(text)
     if found:
         raise KeyProblem(
             f"the name holds {_told(found[0])}, which an object name cannot carry, and KeyEscape is off",
             advice="Set KeyEscape to auto, or rename the file.",
+        )
+    found = _REFUSED_BY_STREAM_MANAGER.search(text) if transport == _STREAM_MANAGER else None
+    if found:
+        raise KeyProblem(
+            f"the name holds {found[0]!r}, which Stream Manager refuses in an object name, and KeyEscape is off",
+            advice="Set KeyEscape to strict, or rename the file.",
         )
     return text
 
@@ -190,152 +207,25 @@ def unescape(key: str) -> bytes:
     return _ESCAPED.sub(lambda found: bytes([int(found[1], 16)]), key.encode("utf-8", "surrogateescape"))
 
 
-# --- Placeholders -------------------------------------------------------------------------------------
-
-_PLACEHOLDER = re.compile(r"!\{([^}]*)\}")
-_THING_NAME, _HOSTNAME, _TIMESTAMP = "thingName", "hostname", "timestamp"
-_KNOWN = f"!{{{_THING_NAME}}}, !{{{_HOSTNAME}}} and !{{{_TIMESTAMP}:yyyy/MM/dd}}"
-
-# The letters of Java's DateTimeFormatter that we know, as Stream Manager's users write them.
-TIMESTAMP_LETTERS: dict[str, tuple[str, Callable[[time.struct_time, int], str]]] = {
-    "yyyy": ("year, four digits", lambda utc, _ns: f"{utc.tm_year:04d}"),
-    "yy": ("year, two digits", lambda utc, _ns: f"{utc.tm_year % 100:02d}"),
-    "MM": ("month, 01-12", lambda utc, _ns: f"{utc.tm_mon:02d}"),
-    "M": ("month, 1-12", lambda utc, _ns: str(utc.tm_mon)),
-    "dd": ("day of the month, 01-31", lambda utc, _ns: f"{utc.tm_mday:02d}"),
-    "d": ("day of the month, 1-31", lambda utc, _ns: str(utc.tm_mday)),
-    "DDD": ("day of the year, 001-366", lambda utc, _ns: f"{utc.tm_yday:03d}"),
-    "HH": ("hour, 00-23", lambda utc, _ns: f"{utc.tm_hour:02d}"),
-    "H": ("hour, 0-23", lambda utc, _ns: str(utc.tm_hour)),
-    "mm": ("minute, 00-59", lambda utc, _ns: f"{utc.tm_min:02d}"),
-    "m": ("minute, 0-59", lambda utc, _ns: str(utc.tm_min)),
-    "ss": ("second, 00-59", lambda utc, _ns: f"{utc.tm_sec:02d}"),
-    "s": ("second, 0-59", lambda utc, _ns: str(utc.tm_sec)),
-    "SSS": ("millisecond, 000-999", lambda _utc, ns: f"{ns // 1_000_000:03d}"),
-}
-_LAST_YEAR = 9999
-
-# Quoted text ('' is a quote), a run of one letter, or anything that stands for itself.
-_DATE_PART = re.compile(r"''|'((?:[^']|'')+)'|([a-zA-Z])\2*|[^a-zA-Z']")
-
-
 def prefix_problem(prefix: str, *, strict: bool = False) -> str:
     """Why no key can begin with `prefix`, in words for a person; "" when it is fine.
 
-    `strict`: what stands outside placeholders must also be in Stream Manager's set.
+    `strict`: what stands outside placeholders, and the text in them, must also be in Stream Manager's set.
     """
-    for content in _PLACEHOLDER.findall(prefix):
-        problem = _placeholder_problem(content)
+    for content in PLACEHOLDER.findall(prefix):
+        problem = problem_of(content)
         if problem:
             return problem
-    text = _PLACEHOLDER.sub("x", prefix)
+    text = PLACEHOLDER.sub("x", prefix)
     if "!{" in text:
         return "`!{` opens a placeholder that no `}` closes"
     found = _NO_TEXT.search(prefix) or _DOTS.search(text)
     if found:
         return f"it holds {_told(found[0])}, which an object name cannot carry"
-    forbidden = sorted(set(text) & set(STRICT_FORBIDDEN)) if strict else []
+    written = text + "".join(text_of(content) for content in PLACEHOLDER.findall(prefix))
+    forbidden = sorted(set(written) & set(STRICT_FORBIDDEN)) if strict else []
     if forbidden:
-        return f"KeyEscape is strict, and it holds {' '.join(forbidden)!r}"
+        return f"it holds {' '.join(forbidden)!r}, which Stream Manager refuses, as KeyEscape strict does"
     if len(text.encode()) >= MAX_KEY_BYTES:
         return f"it leaves no room for a file name: an object name has at most {MAX_KEY_BYTES} bytes"
     return ""
-
-
-def _placeholder_problem(content: str) -> str:
-    name, colon, pattern = content.partition(":")
-    if name == _TIMESTAMP:
-        return _date_problem(pattern)
-    if content in (_THING_NAME, _HOSTNAME):
-        return ""
-    if colon and name in (_THING_NAME, _HOSTNAME):
-        return f"!{{{name}}} takes nothing behind a colon"
-    return f"there is no placeholder !{{{content}}}{_meant(name)}; known are {_KNOWN}"
-
-
-def _meant(name: str) -> str:
-    from difflib import get_close_matches  # noqa: PLC0415  # only on the way to an error
-
-    known = {known.lower(): known for known in (_THING_NAME, _HOSTNAME, _TIMESTAMP)}
-    close = get_close_matches(name.lower(), known, n=1)
-    return f" (did you mean !{{{known[close[0]]}}}?)" if close else ""
-
-
-def _date_problem(pattern: str) -> str:
-    if not pattern:
-        return "!{timestamp} needs a pattern, for example !{timestamp:yyyy/MM/dd}"
-    position = 0
-    while position < len(pattern):
-        found = _DATE_PART.match(pattern, position)
-        if found is None:
-            return f"the quote in !{{timestamp:{pattern}}} is not closed"
-        if found[2] and found[0] not in TIMESTAMP_LETTERS:
-            return _unknown_letters(found[0], pattern)
-        if found[0] in "[]{#":
-            return f"`{found[0]}` in !{{timestamp:{pattern}}} must stand in quotes"
-        position = found.end()
-    return ""
-
-
-def _unknown_letters(letters: str, pattern: str) -> str:
-    hint = ""
-    if letters.startswith("Y"):
-        hint = " (YYYY is the year of the week, wrong around New Year: write yyyy)"
-    known = " ".join(TIMESTAMP_LETTERS)
-    return f"`{letters}` in !{{timestamp:{pattern}}} is not known{hint}; known are {known} and 'quoted text'"
-
-
-def names_used(prefix: str) -> frozenset[str]:
-    """The names of the placeholders in `prefix`: thingName, hostname, timestamp."""
-    return frozenset(content.partition(":")[0] for content in _PLACEHOLDER.findall(prefix))
-
-
-def _resolved(prefix: str, mtime_ns: int, environment: Mapping[str, str], hostname: str) -> str:
-    parts = _parts(prefix)
-    if len(parts) == 1:
-        return parts[0]
-    # re.split puts what a placeholder holds at the odd places.
-    resolved = list(parts)
-    resolved[1::2] = [_value(content, mtime_ns, environment, hostname) for content in parts[1::2]]
-    return "".join(resolved)
-
-
-@lru_cache(maxsize=64)
-def _parts(prefix: str) -> tuple[str, ...]:
-    return tuple(_PLACEHOLDER.split(prefix))
-
-
-def _value(content: str, mtime_ns: int, environment: Mapping[str, str], hostname: str) -> str:
-    if content == _HOSTNAME:
-        return hostname
-    if content != _THING_NAME:
-        return _date(content.partition(":")[2], mtime_ns)
-    thing_name = environment.get("AWS_IOT_THING_NAME", "")
-    if not thing_name:
-        raise KeyProblem(
-            "ObjectKeyPrefix asks for !{thingName}, and AWS_IOT_THING_NAME is not set",
-            advice="Set AWS_IOT_THING_NAME (the nucleus does), or use !{hostname}.",
-        )
-    return thing_name
-
-
-def _date(pattern: str, mtime_ns: int) -> str:
-    seconds, nanoseconds = divmod(mtime_ns, 1_000_000_000)
-    try:
-        utc = time.gmtime(seconds)
-    except (OverflowError, ValueError, OSError):
-        utc = None
-    if utc is None or not 1 <= utc.tm_year <= _LAST_YEAR:
-        raise KeyProblem(
-            "its modification time lies outside the years 1 to 9999, and ObjectKeyPrefix has a timestamp",
-            advice="Give the file a sensible time (`touch FILE`); it is then found again.",
-        )
-    return "".join(_date_part(found, utc, nanoseconds) for found in _DATE_PART.finditer(pattern))
-
-
-def _date_part(found: re.Match[str], utc: time.struct_time, nanoseconds: int) -> str:
-    if found[2]:
-        return TIMESTAMP_LETTERS[found[0]][1](utc, nanoseconds)
-    if found[0] == "''":
-        return "'"
-    return found[1].replace("''", "'") if found[1] else found[0]

@@ -13,6 +13,8 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
+import pytest
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -39,9 +41,14 @@ def _processes_below(folder: str) -> list[str]:
     return found
 
 
-def test_the_demo_delivers_everything_and_leaves_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize("transport", ["s3", "stream-manager"])
+def test_the_demo_delivers_everything_and_leaves_nothing(tmp_path: Path, transport: str) -> None:
     outcome = subprocess.run(
-        [*_DEMO, "--seconds", "5"], capture_output=True, text=True, env=_environment(tmp_path), check=False
+        [*_DEMO, "--seconds", "5", "--transport", transport],
+        capture_output=True,
+        text=True,
+        env=_environment(tmp_path),
+        check=False,
     )
 
     assert outcome.returncode == 0, outcome.stdout + outcome.stderr

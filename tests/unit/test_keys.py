@@ -13,15 +13,14 @@ from hypothesis import strategies as st
 from s3_file_uploader.keys import (
     MAX_KEY_BYTES,
     STRICT_FORBIDDEN,
-    TIMESTAMP_LETTERS,
     KeyProblem,
     escape,
-    names_used,
     next_key,
     object_key,
     prefix_problem,
     unescape,
 )
+from s3_file_uploader.placeholders import TIMESTAMP_LETTERS, names_used
 
 # 2024-02-09 03:04:05.678901234 UTC
 MTIME_NS = 1_707_447_845_678_901_234
@@ -31,6 +30,7 @@ MTIME_NS = 1_707_447_845_678_901_234
 class Rule:
     object_key_prefix: str = ""
     key_escape: str = "auto"
+    transport: str = "s3"
 
 
 def key(

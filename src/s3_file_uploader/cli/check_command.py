@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from itertools import chain
 from typing import TYPE_CHECKING, TextIO
 
-from s3_file_uploader.cli.doctor.finding import Finding, Level
+from s3_file_uploader.cli.doctor.finding import Finding, Level, ok
 from s3_file_uploader.cli.exit_codes import ExitCode
 from s3_file_uploader.cli.places import add_place_arguments, find_place, load_settings, open_reader
 from s3_file_uploader.cli.presentation import write_json
-from s3_file_uploader.config import manner_of, place_of
+from s3_file_uploader.config import manner_of, needs_store, place_of
 from s3_file_uploader.errors import ConfigurationError, LedgerError
 
 if TYPE_CHECKING:
@@ -87,10 +88,28 @@ def _examine(settings: Settings, *, probe: bool) -> Iterator[Finding]:
     yield from examine_disk([settings.state_directory, *_archives(settings.rules)])
     yield from examine_limits()
     yield from chain.from_iterable(map(examine_folders, settings.rules))
-    for rule in _one_for_each_destination(settings.rules):
+    through = [rule for rule in settings.rules if rule.transport == "stream-manager"]
+    if through:
+        from s3_file_uploader.cli.doctor.stream_manager import (  # noqa: PLC0415  # as above
+            examine_stream_manager,
+        )
+
+        yield from examine_stream_manager(settings, through)
+        if probe:
+            text = (
+                "nothing is put into the bucket through Stream Manager: the first file of yours is the probe"
+            )
+            yield ok("stream manager", text)
+    carried = {rule.name for rule in through}
+    for rule in _one_for_each_destination(map(_asked_directly, filter(needs_store, settings.rules))):
         from s3_file_uploader.cli.doctor.store import examine_store  # noqa: PLC0415  # awscrt and ssl
 
-        yield from examine_store(rule, probe=probe)
+        yield from examine_store(rule, probe=probe and rule.name not in carried)
+
+
+def _asked_directly(rule: Rule) -> Rule:
+    """The rule as it looks at objects itself, whoever carries them."""
+    return rule if rule.transport == "s3" else replace(rule, transport="s3", verify="trust")
 
 
 def _archives(rules: Iterable[Rule]) -> Iterator[str]:

@@ -99,6 +99,16 @@ _ALL = (
         shows_few_settings=True,
     ),
     Command(
+        "streams",
+        "what of ours lies in Stream Manager; delete leftovers",
+        "list | prune [STREAM...] [--dry-run] [--force] [options]",
+        "`list` shows the streams that this program made in Greengrass Stream Manager: those in use, those that "
+        "rules left that are gone, and those of other ledgers. `prune` deletes leftovers that have nothing left "
+        "to do. A stream that a rule or a waiting file needs is never deleted.",
+        ("streams list", "streams prune --dry-run", "streams prune --config /etc/s3-file-uploader.yaml"),
+        shows_few_settings=True,
+    ),
+    Command(
         "check",
         "folder rights, credentials, bucket, clock, inotify, disk",
         "[SRC DST] [options]",
@@ -129,8 +139,9 @@ _ALL = (
         "watch the whole story on this machine",
         "[options]",
         "Start a real S3 server on loopback, a producer that writes files in bursts, and `run` on its "
-        "folder; at the end compare what was produced with what arrived, byte by byte.",
-        ("demo", "demo --seconds 20"),
+        "folder; at the end compare what was produced with what arrived, byte by byte. With --transport "
+        "stream-manager a local Stream Manager stands between `run` and the server.",
+        ("demo", "demo --seconds 20", "demo --transport stream-manager"),
     ),
     Command(
         "version",

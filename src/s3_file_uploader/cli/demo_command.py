@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, TextIO
 
+from s3_file_uploader.demo.local_stream_manager import require_packages
 from s3_file_uploader.demo.stage import BUCKET, PREFIX, Stage
 from s3_file_uploader.demo.view import Screen
 
@@ -38,12 +39,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--seconds", type=float, metavar="N", help="end by itself after N seconds (default: at Ctrl-C)"
     )
+    parser.add_argument(
+        "--transport",
+        choices=("s3", "stream-manager"),
+        default="s3",
+        help="straight to S3 (s3), or through a local Stream Manager (default: s3)",
+    )
     parser.add_argument("--keep", action="store_true", help="keep the folder with files, log and ledger")
 
 
 def run(arguments: argparse.Namespace, out: TextIO) -> int:
     """Exit code 0 only if nothing was lost, altered or left behind."""
-    with _stop_on_signals() as (stop, hurry), Stage(keep=arguments.keep) as stage:
+    if arguments.transport == "stream-manager":
+        require_packages()
+    with (
+        _stop_on_signals() as (stop, hurry),
+        Stage(keep=arguments.keep, transport=arguments.transport) as stage,
+    ):
         show = _Show(stage, Screen(out))
         show.say(_welcome(stage))
         show.until(stop, arguments.seconds)
@@ -115,11 +127,18 @@ def _with_rates(moment: Moment, earlier: Moment) -> Moment:
 
 
 def _welcome(stage: Stage) -> str:
+    carrier = stage.stream_manager
+    between = (
+        [f"by way of a Stream Manager of its own:       127.0.0.1:{carrier.port} (stream-manager-local)"]
+        if carrier
+        else []
+    )
     return "\n".join(
         [
             f"A real S3 server (SeaweedFS) with a bucket:  s3://{BUCKET} at {stage.server.endpoint_url}",
             f"A producer writes CSV files into:            {stage.folder}",
             f"and this empties that folder into:           s3://{BUCKET}/{PREFIX}",
+            *between,
             "",
             "  " + shlex.join(["s3-file-uploader", *stage.run_command]).replace(" --", " \\\n      --"),
             "",

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, TextIO
 from s3_file_uploader.cli.explanation import Explanation, explain
 from s3_file_uploader.cli.list_command import entry_json, finished_json
 from s3_file_uploader.cli.places import add_place_arguments, find_place, open_reader
-from s3_file_uploader.cli.presentation import duration, iso_moment, moment, size, write_json
-from s3_file_uploader.cli.uploads_command import arrived, upload_json
+from s3_file_uploader.cli.presentation import destination, duration, iso_moment, moment, size, write_json
+from s3_file_uploader.cli.uploads_command import arrived, is_handed_over, upload_json
 from s3_file_uploader.errors import Refused
 from s3_file_uploader.lifecycle import State
 from s3_file_uploader.model import printable
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from s3_file_uploader.config import Settings
     from s3_file_uploader.ledger.entry import Entry, Finished
     from s3_file_uploader.ledger.reader import Reader
+    from s3_file_uploader.ledger.uploads import UnderWay
 
 __all__ = ["add_arguments", "run"]
 
@@ -87,7 +88,7 @@ def _timing(entry: Entry, found: Explanation) -> dict[str, Any]:
 
 def _upload_json(entry: Entry, found: Explanation) -> dict[str, Any] | None:
     upload = found.uploads.get(entry.id)
-    return None if upload is None else upload_json(upload)
+    return None if upload is None or is_handed_over(upload) else upload_json(upload)
 
 
 def _lines(found: Explanation, settings: Settings, wall: float) -> Iterator[str]:
@@ -105,9 +106,7 @@ def _lines(found: Explanation, settings: Settings, wall: float) -> Iterator[str]
 def _entry_lines(entry: Entry, found: Explanation, settings: Settings) -> Iterator[str]:
     rule = next((rule for rule in settings.rules if _is_of(rule.name, found)), None)
     if rule is not None:
-        yield f"rule {rule.name}: {rule.path_name} → s3://{rule.bucket_name}/{rule.object_key_prefix}".rstrip(
-            "/"
-        )
+        yield f"rule {rule.name}: {rule.path_name} → {destination(rule)}"
     quiet = "" if found.now is None else f", unchanged for {duration(found.now - entry.changed_at)}"
     yield f"state: {entry.state.value}{quiet} ({size(entry.fingerprint.size)})"
     yield from _waiting_lines(entry, found)
@@ -118,8 +117,7 @@ def _entry_lines(entry: Entry, found: Explanation, settings: Settings) -> Iterat
     if entry.key:
         yield f"object: {printable(entry.key.encode())}"
     if (upload := found.uploads.get(entry.id)) is not None:
-        told = arrived(upload) or "begun"
-        yield f"half sent: {told} when the ledger was told last; it goes on from what the store has"
+        yield _under_way(upload)
     if entry.checksum:
         yield f"proven: {entry.checksum}{_when(entry.delivered_at_wall)}"
     if entry.state is State.PARKED:
@@ -128,6 +126,14 @@ def _entry_lines(entry: Entry, found: Explanation, settings: Settings) -> Iterat
         yield "it is not on the disk any more: the next scan finds that out"
     if not found.is_running:
         yield "no daemon runs: nothing happens until `run` or `drain` is started"
+
+
+def _under_way(upload: UnderWay) -> str:
+    if is_handed_over(upload):
+        stream = printable(str(upload.data.get("stream")).encode())
+        return f"handed to Stream Manager: stream {stream}; what came of it is awaited"
+    told = arrived(upload) or "begun"
+    return f"half sent: {told} when the ledger was told last; it goes on from what the store has"
 
 
 def _is_of(rule: str, found: Explanation) -> bool:

@@ -11,8 +11,11 @@ from s3_file_uploader.model import printable
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from s3_file_uploader.config import Rule
+
 __all__ = [
     "columns",
+    "destination",
     "duration",
     "files",
     "iso_moment",
@@ -25,6 +28,12 @@ __all__ = [
 ]
 
 _MINUTE, _HOUR, _DAY = 60.0, 3600.0, 86400.0
+
+
+def destination(rule: Rule) -> str:
+    """Where the rule's files go, and by whom where we do not carry them."""
+    place = f"s3://{rule.bucket_name}/{rule.object_key_prefix}".rstrip("/")
+    return f"{place}, by Stream Manager" if rule.transport == "stream-manager" else place
 
 
 def files(count: int) -> str:

@@ -6,7 +6,15 @@ import time
 from typing import TYPE_CHECKING, Any, TextIO
 
 from s3_file_uploader.cli.places import add_place_arguments, find_place, open_reader
-from s3_file_uploader.cli.presentation import columns, duration, files, iso_moment, size, write_json
+from s3_file_uploader.cli.presentation import (
+    columns,
+    destination,
+    duration,
+    files,
+    iso_moment,
+    size,
+    write_json,
+)
 from s3_file_uploader.model import printable
 from s3_file_uploader.observe.snapshot import HELD, WAITING, RuleSnapshot, Snapshot, path_fields, take
 
@@ -84,7 +92,7 @@ def _lines(snapshot: Snapshot, settings: Settings, now: float) -> list[str]:
     pid = f" (process {snapshot.pid})" if snapshot.pid else ""
     running = f"a daemon runs{pid}" if snapshot.is_running else "no daemon runs"
     lines = [f"{settings.name}: {running}; ledger in {snapshot.folder}"]
-    destinations = {rule.name: (rule.path_name, _destination(rule)) for rule in settings.rules}
+    destinations = {rule.name: (rule.path_name, destination(rule)) for rule in settings.rules}
     for rule in snapshot.rules:
         lines += ["", *_rule_lines(rule, destinations.get(rule.name), now, is_running=snapshot.is_running)]
     if not snapshot.rules:
@@ -99,10 +107,6 @@ def _lines(snapshot: Snapshot, settings: Settings, now: float) -> list[str]:
 
 def _uploads(count: int) -> str:
     return "1 unfinished upload" if count == 1 else f"{count} unfinished uploads"
-
-
-def _destination(rule: Any) -> str:
-    return f"s3://{rule.bucket_name}/{rule.object_key_prefix}".rstrip("/")
 
 
 def _rule_lines(

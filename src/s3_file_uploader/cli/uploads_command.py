@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from s3_file_uploader.ledger.reader import Reader
     from s3_file_uploader.pipeline.leftovers import Wanted
 
-__all__ = ["add_arguments", "arrived", "run", "upload_json"]
+__all__ = ["add_arguments", "arrived", "is_handed_over", "run", "upload_json"]
 
 _ABORT_SECONDS = 300.0  # for the daemon's answer: a store may be slow with each of many
 
@@ -174,7 +174,14 @@ def _is_known(reader: Reader, wanted: Wanted) -> bool:
 
 
 def _known(reader: Reader) -> list[UnderWay | GivenUp]:
-    return [*reader.uploads_under_way(), *reader.uploads_given_up()]
+    """What Stream Manager was asked for has nothing half in a bucket that could be taken back."""
+    every: list[UnderWay | GivenUp] = [*reader.uploads_under_way(), *reader.uploads_given_up()]
+    return [upload for upload in every if not is_handed_over(upload)]
+
+
+def is_handed_over(upload: UnderWay | GivenUp) -> bool:
+    """Whether somebody else was asked for it (Stream Manager), and nothing of ours lies half in a bucket."""
+    return bool(upload.data.get("leaves_nothing"))
 
 
 def _ended(place: Place, wanted: Wanted) -> tuple[list[dict[str, Any]], bool]:

@@ -21,6 +21,7 @@ msgspec and PyYAML are imported below this package and nowhere else.
 
 from __future__ import annotations
 
+from s3_file_uploader.config.carriage import needs_store, stream_manager_port
 from s3_file_uploader.config.destination import manner_of, place_of
 from s3_file_uploader.config.flags import add_flags, flags_given
 from s3_file_uploader.config.json_schema import schema
@@ -39,7 +40,9 @@ __all__ = [
     "flags_given",
     "load",
     "manner_of",
+    "needs_store",
     "place_of",
     "schema",
     "show",
+    "stream_manager_port",
 ]

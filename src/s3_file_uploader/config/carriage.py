@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from s3_file_uploader.config.declaration import Group
 from s3_file_uploader.config.fields import RULE_FIELDS
 from s3_file_uploader.config.problems import shown
+from s3_file_uploader.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -24,7 +25,14 @@ if TYPE_CHECKING:
     from s3_file_uploader.config.problems import Problems
     from s3_file_uploader.config.settings import Rule
 
-__all__ = ["check_bandwidth", "check_carriage", "check_effect", "leave_out", "needs_store"]
+__all__ = [
+    "check_bandwidth",
+    "check_carriage",
+    "check_effect",
+    "leave_out",
+    "needs_store",
+    "stream_manager_port",
+]
 
 _STREAM_MANAGER = "stream-manager"
 _DEFAULT = "default"
@@ -135,3 +143,14 @@ def check_bandwidth(
             f"rule {', '.join(through)} is stream-manager, which sends at its own pace; leave it out, and set "
             "STREAM_MANAGER_EXPORTER_MAX_BANDWIDTH (kbit/s) in Stream Manager's configuration"
         )
+
+
+def stream_manager_port(said: object, environment: Mapping[str, str]) -> int:
+    """The port where no rule says it: as said, else the environment's, else the default. ConfigurationError."""
+    [port] = (each for each in RULE_FIELDS if each.attribute == "stream_manager_port")
+    given = [said, *(environment.get(variable) for variable in port.setting.environment)]
+    raw = next((one for one in given if not port.is_unset(one)), port.default)
+    try:
+        return int(port.convert(raw))
+    except ValueError:
+        raise ConfigurationError(f"{port.key} is {shown(raw)}; allowed: {port.allowed}") from None

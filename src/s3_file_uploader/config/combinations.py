@@ -16,7 +16,8 @@ from s3_file_uploader.config.attribute_combinations import check_attributes
 from s3_file_uploader.config.carriage import check_carriage, check_effect, needs_store
 from s3_file_uploader.config.notation import BUCKET
 from s3_file_uploader.config.problems import shown
-from s3_file_uploader.keys import names_used, prefix_problem
+from s3_file_uploader.keys import prefix_problem
+from s3_file_uploader.placeholders import names_used
 from s3_file_uploader.source.pattern import Pattern
 from s3_file_uploader.source.segment import escape
 from s3_file_uploader.source.selection import Selection

@@ -1,7 +1,8 @@
 """The demo's stage: server, producer and the real `run`, side by side, and what can be seen of them.
 
-It decides nothing about files: it starts the three, looks on, ends them in the right order (producer,
-`run`, server), and hands back what each of them left.
+It decides nothing about files: it starts the three, and a Stream Manager between the last two where that
+is asked for, looks on, ends them in the right order (producer, `run`, Stream Manager, server), and
+hands back what each of them left.
 """
 
 from __future__ import annotations
@@ -19,9 +20,11 @@ from typing import TYPE_CHECKING
 from s3_file_uploader.demo.bucket import Content
 from s3_file_uploader.demo.comparison import Comparison, compare
 from s3_file_uploader.demo.keeper import end_kept, start_kept
+from s3_file_uploader.demo.local_stream_manager import LocalStreamManager
 from s3_file_uploader.demo.producer import read_record
 from s3_file_uploader.demo.seaweed import SeaweedFS
 from s3_file_uploader.demo.view import Moment
+from s3_file_uploader.keys import unescape
 
 if TYPE_CHECKING:
     import subprocess
@@ -45,15 +48,16 @@ _CHUNK_BYTES = 1 << 20
 
 
 class Stage:
-    """`with Stage() as stage:` starts all three; leaving it ends them and removes the folder, unless kept."""
+    """`with Stage() as stage:` starts all; leaving it ends them and removes the folder, unless kept."""
 
-    def __init__(self, *, keep: bool = False) -> None:
+    def __init__(self, *, keep: bool = False, transport: str = "s3") -> None:
         self.home = os.path.join(tempfile.gettempdir(), f"s3-file-uploader-demo-{secrets.token_hex(4)}")
         self.folder = os.path.join(self.home, "outbox")
         self.log_path = os.path.join(self.home, "run.log")
         self._record_path = os.path.join(self.home, "produced.jsonl")
         self.is_kept = keep
         self.server = SeaweedFS(afterwards_remove=() if keep else (self.home,))
+        self.stream_manager = LocalStreamManager(self.home) if transport == "stream-manager" else None
         self._producer: subprocess.Popen[bytes] | None = None
         self._run: subprocess.Popen[bytes] | None = None
         self._ending = ExitStack()
@@ -65,6 +69,8 @@ class Stage:
             os.mkdir(self.folder)
             self._bucket = self._ending.enter_context(closing(self.server.bucket(BUCKET)))
             self._bucket.create()
+            if self.stream_manager is not None:
+                self.stream_manager.start(self._environment(leads_to_store=True))
             self._start_run()
             self._wait_for_run()
             self._start_producer()
@@ -92,8 +98,7 @@ class Stage:
             "run",
             self.folder,
             self.destination,
-            "--endpoint-url",
-            self.server.endpoint_url,
+            *self._way,
             "--active-file-timeout",
             str(_ACTIVE_FILE_TIMEOUT_SECONDS),
             "--interval",
@@ -101,6 +106,12 @@ class Stage:
             "--state-directory",
             os.path.join(self.home, "state"),
         ]
+
+    @property
+    def _way(self) -> list[str]:
+        if self.stream_manager is None:
+            return ["--endpoint-url", self.server.endpoint_url]
+        return ["--transport", "stream-manager", "--stream-manager-port", str(self.stream_manager.port)]
 
     def moment(self, seconds: float, doing: str = "") -> Moment:
         """What can be seen right now, without rates."""
@@ -148,20 +159,26 @@ class Stage:
     def compare(self) -> Comparison:
         """Read every object back and set it against the producer's record. Once nothing writes any more."""
         in_bucket = {
-            key.removeprefix(f"{PREFIX}/"): self._bucket.content(key) for key, _ in self._bucket.objects()
+            os.fsdecode(unescape(key.removeprefix(f"{PREFIX}/"))): self._bucket.content(key)
+            for key, _ in self._bucket.objects()
         }
         with os.scandir(self.folder) as entries:
             on_disk = {entry.name: _content_of(entry.path) for entry in entries if entry.is_file()}
         return compare(read_record(self._record_path), in_bucket, on_disk)
 
+    def _environment(self, *, leads_to_store: bool) -> dict[str, str]:
+        """Of this machine's none that leads elsewhere; through Stream Manager, `run` needs no credentials."""
+        foreign = ("AWS_", "STREAM_MANAGER_")
+        environment = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
+        environment["AWS_EC2_METADATA_DISABLED"] = "true"
+        return {**environment, **self.server.environment} if leads_to_store else environment
+
     def _start_run(self) -> None:
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
-        environment.update(self.server.environment, AWS_EC2_METADATA_DISABLED="true")
         with open(self.log_path, "wb") as log:
             self._run = start_kept(
                 [sys.executable, "-m", "s3_file_uploader", *self.run_command],
                 grace_seconds=_RUN_GRACE_SECONDS,
-                environment=environment,
+                environment=self._environment(leads_to_store=self.stream_manager is None),
                 folder=self.home,
                 output=log.fileno(),
             )
@@ -184,6 +201,8 @@ class Stage:
     def _end(self) -> None:
         self.end_producer()
         self.end_run()
+        if self.stream_manager is not None:
+            self.stream_manager.stop()
         self._ending.close()
         self.server.stop()
         if not self.is_kept:

@@ -77,7 +77,7 @@ def take(folder: str, reader: Reader | None) -> Snapshot:
             pid,
             _rules(reader),
             reader.pauses(),
-            len(reader.uploads_under_way()),
+            sum(not upload.data.get("leaves_nothing") for upload in reader.uploads_under_way()),
             len(reader.uploads_given_up()),
         )
 

@@ -12,7 +12,7 @@ from s3_file_uploader.errors import (
     FileUnreadable,
     Interrupted,
 )
-from s3_file_uploader.keys import KeyProblem, next_key, object_key
+from s3_file_uploader.keys import KeyProblem, is_carried, next_key, object_key
 from s3_file_uploader.ledger import Endings, Entry, Ledger, Queue, UnderWay, Uploads
 from s3_file_uploader.lifecycle import Event, State
 from s3_file_uploader.model import Checkpoint, printable
@@ -117,7 +117,7 @@ class Sending:
     def _key(self, rule: ActiveRule, entry: Entry, taken: set[str]) -> str | None:
         """The file's object name; None when it cannot have one and was parked with the reason."""
         key = entry.key
-        if key is None:
+        if key is None or not is_carried(rule.setting, key):  # the rule may have had another transport
             try:
                 key = object_key(
                     rule.setting,

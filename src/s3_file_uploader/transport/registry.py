@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from s3_file_uploader.config import Rule, Settings
     from s3_file_uploader.transport.contract import Transport
 
-__all__ = ["TRANSPORTS", "opener"]
+__all__ = ["TRANSPORTS", "opener", "require_stream_manager_sdk"]
 
 
 def _s3(settings: Settings, conceal: Callable[..., None] | None) -> Callable[[Rule], Transport]:
@@ -24,13 +24,18 @@ def _s3(settings: Settings, conceal: Callable[..., None] | None) -> Callable[[Ru
     return RuleLanes(settings, conceal).open
 
 
-def _stream_manager(settings: Settings, conceal: Callable[..., None] | None) -> Callable[[Rule], Transport]:
+def require_stream_manager_sdk(what: str) -> None:
+    """ConfigurationError where AWS's client for Stream Manager is not installed; `what` begins its message."""
     if find_spec("stream_manager") is None:
-        concerned = ", ".join(rule.name for rule in settings.rules if rule.transport == "stream-manager")
         raise ConfigurationError(
-            f"rule {concerned}: Transport stream-manager needs AWS's package stream-manager, which is not installed",
+            f"{what} needs AWS's package stream-manager, which is not installed",
             advice="pip install 's3-file-uploader[stream-manager]'",
         )
+
+
+def _stream_manager(settings: Settings, conceal: Callable[..., None] | None) -> Callable[[Rule], Transport]:
+    concerned = ", ".join(rule.name for rule in settings.rules if rule.transport == "stream-manager")
+    require_stream_manager_sdk(f"rule {concerned}: Transport stream-manager")
     from s3_file_uploader.transport.stream_manager.rule_ways import (  # noqa: PLC0415  # the SDK: only where it is used
         RuleWays,
     )

@@ -40,7 +40,7 @@ def refusal(tmp_path: Path, *rules: dict[str, Any], **top: Any) -> str:
         ({"ArchiveMaxAge": "7 d"}, "ArchiveMaxAge has no effect"),
         ({"DoneMarker": ".done", "ActiveFile": "newest"}, "ActiveFile can only be none"),
         ({"RetryBackoff": "10 min"}, "RetryBackoffMax is shorter"),
-        ({"KeyEscape": "strict", "ObjectKeyPrefix": "a b"}, "KeyEscape is strict"),
+        ({"KeyEscape": "strict", "ObjectKeyPrefix": "a b"}, "as KeyEscape strict does"),
         ({"ObjectKeyPrefix": "!{thingName}"}, "AWS_IOT_THING_NAME is not set"),
     ],
 )

@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Any
 import cbor2
 import pytest
 from stream_manager import StreamManagerClient
+from stream_manager.data import AppendMessageRequest, MessageFrame, Operation
+from stream_manager.utilinternal import UtilInternal
 
 from s3_file_uploader.errors import KeyProblem
-from s3_file_uploader.transport.stream_manager.sdk import Line, task_payload
+from s3_file_uploader.transport.stream_manager.sdk import Line, append_frame, task_payload
 from s3_file_uploader.transport.stream_manager.values import (
     LineEnded,
     NoStream,
@@ -101,10 +103,10 @@ def test_the_client_has_the_names_that_we_use_of_it() -> None:
                 "loop",
                 "writer",
                 "event_loop_thread",
+                "requests",
             ):
                 assert hasattr(client, f"_StreamManagerClient__{name}")
             for name in (
-                "_append_message",
                 "_read_messages",
                 "_describe_message_stream",
                 "_list_streams",
@@ -115,6 +117,14 @@ def test_the_client_has_the_names_that_we_use_of_it() -> None:
                 assert callable(getattr(client, name))
         finally:
             client.close()
+
+
+def test_an_append_is_written_as_the_client_writes_it() -> None:
+    asked = AppendMessageRequest(request_id="append-1", name="s3fu-stream", payload=b"\x00{}\xff")
+    written = MessageFrame(operation=Operation.AppendMessage, payload=cbor2.dumps(asked.as_dict()))
+    assert append_frame("append-1", "s3fu-stream", b"\x00{}\xff") == b"".join(
+        UtilInternal.encode_frame(written)
+    )
 
 
 def hang_up(connection: socket.socket) -> None:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from s3_file_uploader.config import Rule
     from s3_file_uploader.model import Candidate
 
-__all__ = ["examine_folders"]
+__all__ = ["Sample", "examine_folders", "sample_of"]
 
 _MOST_FOLDERS = 20
 _MOST_FILES = 20  # tried for leases and read permission
@@ -33,7 +33,7 @@ _LOOKED_AT = 1000  # what a scan may show before this stops looking
 
 
 @dataclass(slots=True)
-class _Sample:
+class Sample:
     """A part of what the rule takes: enough to tell, however large the folder is."""
 
     folders: dict[bytes, None] = field(default_factory=dict)
@@ -52,7 +52,7 @@ def examine_folders(rule: Rule) -> Iterator[Finding]:
             "Nothing to do if it is made later: it is waited for. Else look at PathName.",
         )
         return
-    sample = _sample(rule)
+    sample = sample_of(rule)
     for trouble in sample.troubles[:_MOST_FOLDERS]:
         yield fail(
             area,
@@ -66,8 +66,8 @@ def examine_folders(rule: Rule) -> Iterator[Finding]:
     yield _watch(rule, next(iter(sample.folders), base))
 
 
-def _sample(rule: Rule) -> _Sample:
-    sample = _Sample()
+def sample_of(rule: Rule) -> Sample:
+    sample = Sample()
     seen = scan(selection_of(rule), follow_symlinks=rule.follow_symlinks)
     for one in islice(seen, _LOOKED_AT):
         if isinstance(one, Trouble):
