@@ -309,16 +309,16 @@ class _Source:
     """A file as its last look found it. No lease: a task's file is its client's to look after."""
 
     def __init__(self, path: bytes, fingerprint: Fingerprint) -> None:
-        self._path = path
+        self.path = path
         self.fingerprint = fingerprint
 
     def open(self) -> _OpenFile:
         try:
             # Without O_NONBLOCK a FIFO that took the file's place would hold up the engine for ever.
-            descriptor = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+            descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         except OSError as error:
             kind = FileVanished if error.errno in (errno.ENOENT, errno.ENOTDIR) else FileUnreadable
-            raise kind(_said(self._path, error)) from error
+            raise kind(_said(self.path, error)) from error
         file = _OpenFile(descriptor, self.fingerprint)
         try:
             file.check_unchanged()
