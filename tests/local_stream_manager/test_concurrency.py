@@ -171,9 +171,9 @@ def test_reads_whose_clients_have_left_leave_nothing_behind(tmp_path: Path) -> N
         waiting = request(READ, streamName="s", readMessagesOptions={"readTimeoutMillis": 50_000})
 
         def leave_many() -> int:
-            for _ in range(10):
+            for _ in range(5):
                 with PlainClient(server.port) as client:
-                    client.write(waiting * 1000)
+                    client.write(waiting * 800)
                     client.write(request(LIST, requestId="last"))
                     assert client.receive().values["requestId"] == "last"
             witness.ask(LIST)
