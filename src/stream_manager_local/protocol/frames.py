@@ -59,6 +59,11 @@ class FrameSplitter:
             self._data += data
         self._at = 0
 
+    @property
+    def has_rest(self) -> bool:
+        """Whether there is more than what `next` has given away: a frame that has yet to become whole."""
+        return self._at < len(self._data) or self._cut is not None
+
     def next(self) -> Frame | None:
         """The next whole frame; None until more has been fed. Raises Undecodable."""
         if self._cut is not None:

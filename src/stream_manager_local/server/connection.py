@@ -85,10 +85,6 @@ class Connection(asyncio.Protocol):
             self.leave("there are too many connections (--max-connections)")
 
     def data_received(self, data: bytes) -> None:
-        if _QUICKACK is not None:
-            # A client with Nagle's algorithm waits for an acknowledgement before it sends the rest.
-            with contextlib.suppress(OSError):
-                self._socket.setsockopt(socket.IPPROTO_TCP, _QUICKACK, 1)
         if self._is_leaving or self._is_ending:
             self._has_heard = True
             return
@@ -100,6 +96,11 @@ class Connection(asyncio.Protocol):
             data = data[1:]
         self._splitter.feed(data)
         self._work()
+        if _QUICKACK is not None and self._splitter.has_rest:
+            # A client with Nagle's algorithm waits for an acknowledgement before it sends the rest. That
+            # of whole requests travels with their answers.
+            with contextlib.suppress(OSError):
+                self._socket.setsockopt(socket.IPPROTO_TCP, _QUICKACK, 1)
 
     def eof_received(self) -> bool:
         """Whether to stay until what was asked for is answered."""
