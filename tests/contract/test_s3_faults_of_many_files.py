@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import logging
 import os
+import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -177,8 +178,43 @@ def test_a_drain_that_is_denied_one_file_alone_sends_the_others_and_says_so(tmp_
             (folder / f"other{number}").write_bytes(b"y")
         together = asyncio.run(run(store))
     assert together.unreachable is None
-    assert [path for path, _ in together.parked] == [os.fsencode(folder / "denied")]
+    # Parked if it was denied before and after another got through; only failed if it came last.
+    assert [path for path, _ in [*together.parked, *together.failed]] == [os.fsencode(folder / "denied")]
     assert together.delivered == 3
+
+
+def test_a_drain_whose_last_file_is_denied_says_that_it_failed_and_not_that_the_store_is_away(
+    tmp_path: Path,
+) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    for number in range(3):
+        (folder / f"other{number}").write_bytes(b"y")
+        os.utime(folder / f"other{number}", (number + 1, number + 1))
+    (folder / "denied").write_bytes(b"x")
+    delivered = threading.Event()
+
+    def script(line: Line) -> None:
+        while (request := line.request()) is not None:
+            body = line.body(request.size)
+            if request.path == "/bucket/denied":
+                delivered.wait(30)  # so that no other file gets through after it was denied
+                line.refuse(403, "AccessDenied")
+                continue
+            serve(line, request, body)
+            if len(store.objects) == 3:
+                delivered.set()
+
+    async def run(store: ScriptedS3) -> Summary:
+        endpoint = Endpoint.of("bucket", "eu-test-1", store.url)
+        transport = S3Transport(endpoint, credentials=FIXED(), deadlines=PATIENT)
+        one = rule(folder, active_file="none")
+        return await drain(settings(tmp_path / "state", one), transport)  # type: ignore[arg-type]  # any transport
+
+    with ScriptedS3(script) as store:
+        summary = asyncio.run(run(store))
+    assert (summary.unreachable, summary.delivered) == (None, 3)
+    assert [path for path, _ in [*summary.parked, *summary.failed]] == [os.fsencode(folder / "denied")]
 
 
 def test_a_prefix_that_a_policy_denies_holds_up_no_other_prefix_of_the_bucket(

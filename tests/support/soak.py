@@ -275,7 +275,9 @@ class Soak:
         dies_at = None
         while not self._is_quiet() or (self.kill and len(self.strikes) < self.fewest_kills):
             self.assert_nothing_wrong()
-            if self.kill and dies_at is None and self._has_started():
+            # Where more than one program dies, in lives of a second, there comes a time to let them work.
+            is_enough = self.far_side is not None and len(self.strikes) >= self.fewest_kills
+            if self.kill and not is_enough and dies_at is None and self._has_started():
                 dies_at = time.monotonic() + self.random.uniform(0.0, self.longest_life_seconds)
             elif dies_at is not None and time.monotonic() >= dies_at:
                 self.strike()

@@ -60,8 +60,10 @@ def is_done(ledger: Ledger, clock: Clock, but_for: Collection[int] = ()) -> bool
     )
 
 
-def summarise(ledger: Ledger, progress: Progress, unreachable: DeliveryError | None) -> Summary:
-    """The end of a run in numbers, with the files that stay and why."""
+def summarise(
+    ledger: Ledger, progress: Progress, unreachable: DeliveryError | None, denied: Collection[int] = ()
+) -> Summary:
+    """The end of a run in numbers, with the files that stay and why. `denied`: ids of files that were."""
     counts = {
         str(state): int(count)
         for state, count in ledger.connection.execute("SELECT state, count(*) FROM file GROUP BY state")
@@ -70,7 +72,11 @@ def summarise(ledger: Ledger, progress: Progress, unreachable: DeliveryError | N
         delivered=progress.files_done,
         delivered_bytes=progress.bytes_done,
         removed=progress.files_removed,
-        failed=_reasons(ledger, "state = 'ready' AND attempts > 0"),
+        failed=_reasons(
+            ledger,
+            f"state = 'ready' AND (attempts > 0 OR file.id IN ({','.join('?' * len(denied))}))",
+            tuple(denied),
+        ),
         parked=_reasons(ledger, "state = 'parked'"),
         held=_reasons(ledger, "state = 'settling' AND reason <> ''"),
         unremoved=_reasons(ledger, "state = 'delivered'"),
@@ -81,16 +87,16 @@ def summarise(ledger: Ledger, progress: Progress, unreachable: DeliveryError | N
     )
 
 
-def _reasons(ledger: Ledger, condition: str) -> list[tuple[bytes, str]]:
-    return [(entry.path, entry.reason) for entry in _entries(ledger, condition)]
+def _reasons(ledger: Ledger, condition: str, values: tuple[int, ...] = ()) -> list[tuple[bytes, str]]:
+    return [(entry.path, entry.reason) for entry in _entries(ledger, condition, values)]
 
 
-def _entries(ledger: Ledger, condition: str) -> list[Entry]:
+def _entries(ledger: Ledger, condition: str, values: tuple[int, ...]) -> list[Entry]:
     return [
         entry_of(row)
         for row in ledger.connection.execute(
             f"SELECT {ENTRY_COLUMNS} FROM file JOIN folder ON folder.id = file.folder"
             f" WHERE {condition} ORDER BY file.mtime_ns, file.name LIMIT ?",
-            (_MOST_LISTED,),
+            (*values, _MOST_LISTED),
         )
     ]

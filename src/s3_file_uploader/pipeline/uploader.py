@@ -86,6 +86,7 @@ class Uploader:
         self._context: Context | None = None
         self._watchings: list[Watching] = []
         self._abort: Callable[[Wanted], Awaitable[list[Aborted]]] | None = None
+        self._denied: list[int] = []  # ids of files that were denied, when a drain ended
         self.progress = Progress()
 
     def stop(self) -> None:
@@ -268,7 +269,8 @@ class Uploader:
             but_for = [file for gate in doubtful for file in gate.suspects]
             if await context.writer.awaited(is_done, self._ledger, self._clock, but_for):
                 await leftovers.round()
-                return doubtful[0].error if doubtful else None
+                self._denied = but_for
+                return next((gate.error for gate in doubtful if gate.last_success_at is None), None)
 
     def _given_up(self, context: Context) -> DeliveryError | None:
         """Why a destination is not waited for; one that denied a single file may take the others."""
@@ -292,7 +294,9 @@ class Uploader:
 
     async def _summary(self, context: Context, unreachable: DeliveryError | None) -> Summary:
         writer, progress = context.writer, self.progress
-        summary = await _within_reason(writer.awaited(summarise, self._ledger, progress, unreachable))
+        summary = await _within_reason(
+            writer.awaited(summarise, self._ledger, progress, unreachable, self._denied)
+        )
         if summary is None:
             summary = Summary(progress.files_done, progress.bytes_done, progress.files_removed)
         else:
