@@ -159,7 +159,8 @@ def test_a_region_that_is_right_is_not_blamed_for_a_redirection(tmp_path: Path) 
 # -- credentials
 
 
-def test_tokens_that_rotate_under_load_cost_no_file_an_attempt(tmp_path: Path) -> None:
+@pytest.mark.parametrize("good_for", [30, 12])
+def test_tokens_that_rotate_under_load_cost_no_file_an_attempt(good_for: int, tmp_path: Path) -> None:
     """Each token is good for so many requests, and then expired; a hundred files are on their way."""
     lock, served = threading.Lock(), itertools.count(1)
     valid = ["token-0"]
@@ -172,7 +173,7 @@ def test_tokens_that_rotate_under_load_cost_no_file_an_attempt(tmp_path: Path) -
             body = line.body(request.size)
             with lock:
                 is_valid = request.headers["x-amz-security-token"] == valid[0]
-                if is_valid and next(served) % 30 == 0:
+                if is_valid and next(served) % good_for == 0:
                     valid[0] = f"token-{next(served)}"
             if is_valid:
                 line.server.objects[request.path] = body

@@ -191,7 +191,10 @@ class Story:
         found = {}
         answer = client.list_multipart_uploads(Bucket=self.bucket, Prefix=f"{self.home_prefix}")
         for upload in answer.get("Uploads", []):
-            parts = client.list_parts(Bucket=self.bucket, Key=upload["Key"], UploadId=upload["UploadId"])
+            try:
+                parts = client.list_parts(Bucket=self.bucket, Key=upload["Key"], UploadId=upload["UploadId"])
+            except client.exceptions.NoSuchUpload:
+                continue  # the last words of one that was killed: its abort has only now come in
             found[upload["UploadId"]] = [part["PartNumber"] for part in parts.get("Parts", [])]
         return found
 

@@ -125,6 +125,7 @@ class Dialler:
         return opened
 
     def _wrapped(self, bare: socket.socket, context: ssl.SSLContext) -> ssl.SSLSocket:
+        bare.getpeername()  # of one that was reset by now, `wrap_socket` would leave the descriptor behind
         return context.wrap_socket(
             bare, do_handshake_on_connect=False, server_hostname=self._endpoint.host, session=self.session
         )

@@ -44,6 +44,7 @@ __all__ = ["Store", "StoreClock"]
 # Looked at often at first, as most providers answer in milliseconds, then more rarely.
 FIRST_LOOK_SECONDS = 0.005
 LAST_LOOK_SECONDS = 0.25
+MOST_MENDED = 8  # faults of one request that were put right
 # S3 refuses what is signed 15 minutes off; some stores call that a plain denial.
 SUSPICIOUS_SKEW_SECONDS = 300.0
 _log = logging.getLogger(__name__)
@@ -106,7 +107,7 @@ class Store:
         seconds: float = 0.0,
     ) -> Response:
         """The answer, always a 2xx; DeliveryError otherwise."""
-        mended: set[type[DeliveryError]] = set()
+        mended: set[tuple[type[DeliveryError], Credentials | None]] = set()
         while True:
             asked = await self._current_credentials()
             region = self._endpoint.region
@@ -127,8 +128,11 @@ class Store:
                 headers=response.headers,
                 now=self._clock.device(),
             )
-            if type(error) not in mended:
-                mended.add(type(error))
+            # Once each; of credentials, each once: some are good for a minute only, and many files wait.
+            is_of_them = isinstance(error, CredentialsExpired | CredentialsRefused)
+            trouble = (type(error), asked if is_of_them else None)
+            if trouble not in mended and len(mended) < MOST_MENDED:
+                mended.add(trouble)
                 if await self._is_put_right(error, response.headers, asked, region):
                     continue
             if isinstance(error, WrongRegion) and error.region == region:
