@@ -119,8 +119,8 @@ bench: $(STAMP) .venv-bench/.complete ## measure speed and memory beside s5cmd a
 	@touch $@
 
 .PHONY: soak
-soak: $(STAMP) ## let producers and kills work on it for long (SOAK_SECONDS=60 SOAK_ROUNDS=5)
-	SOAK_SECONDS=$(or $(SOAK_SECONDS),60) SOAK_ROUNDS=$(or $(SOAK_ROUNDS),5) $(BIN)/pytest -n 2 tests/e2e/test_soak.py $(ARGS)
+soak: $(STAMP) ## let producers and kills work on it for long (SOAK_SECONDS=60 SOAK_ROUNDS=5 SOAK_KILLS=20)
+	SOAK_SECONDS=$(or $(SOAK_SECONDS),60) SOAK_ROUNDS=$(or $(SOAK_ROUNDS),5) $(BIN)/pytest -n 2 tests/e2e/test_soak.py tests/e2e/test_soak_stream_manager.py $(ARGS)
 
 .PHONY: wheel
 wheel: $(STAMP) ## build the wheel, install it with the pins into a fresh environment, run it there

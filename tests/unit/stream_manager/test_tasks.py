@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from s3_file_uploader.model import Fingerprint
@@ -81,6 +81,7 @@ def test_a_checkpoint_of_another_task_is_none(change: str) -> None:
     assert Saved.of(SAVED.to_checkpoint(), TASK._replace(**{change: "other"}), PRINT) is None
 
 
+@settings(max_examples=40)  # a second's worth
 @given(st.dictionaries(st.sampled_from(sorted(SAVED.to_checkpoint())), _JSON))
 def test_a_checkpoint_that_means_nothing_is_none(changes: dict[str, Any]) -> None:
     found = Saved.of({**SAVED.to_checkpoint(), **changes}, TASK, PRINT)
