@@ -373,6 +373,40 @@ def test_a_checkpoint_of_other_content_is_no_proof_of_this_one(
     assert len(appended(server)) == 2
 
 
+def test_an_append_of_older_content_that_comes_late_is_no_proof_of_newer_content(
+    server: ScriptedStreamManager, tmp_path: Path
+) -> None:
+    """It lay in the server's socket when its connection died, and is carried out once we have looked anew."""
+    path, courier, shape = new_file(tmp_path, "older content"), Courier("bucket"), Shape(1)
+    server.outcome = lambda _task: None
+    bounded(stopped_while_waiting(server, tmp_path, courier.delivery(path, "key"), shape=shape))
+    [late] = [request for operation, request in server.requests if operation == APPEND]
+    server.do(server.streams[late["name"]].messages.clear)  # as if it had not been read yet
+    server.do(lambda: setattr(server, "outcome", lambda task: upload(server, task)))
+    dropped: list[bool] = []
+
+    def drop(operation: int, _request: dict[str, Any]) -> str:
+        if operation == APPEND and not dropped:
+            dropped.append(True)
+            return "drop"
+        return ""
+
+    async def run() -> None:
+        async with open_lane(server.port, tmp_path, shape=shape) as lane:
+            other = new_file(tmp_path, "other", "other")
+            await lane.deliver(Courier("bucket").delivery(other, "other"))
+            server.do(lambda: server._append(server.streams[late["name"]], late["payload"]))
+            assert server.objects["key"] == b"older content"
+            new_file(tmp_path, "newer content")
+            server.before_answer = drop
+            with pytest.raises(Unreachable):
+                await lane.deliver(courier.delivery(path, "key"))
+
+    bounded(run())
+    deliver(server, tmp_path, courier.delivery(path, "key", checkpoint=courier.saved[-1]), shape=shape)
+    assert server.objects["key"] == b"newer content"
+
+
 def test_a_stream_manager_that_was_wiped_gets_everything_again_under_new_names(
     server: ScriptedStreamManager, tmp_path: Path
 ) -> None:
