@@ -407,6 +407,57 @@ def test_an_append_of_older_content_that_comes_late_is_no_proof_of_newer_content
     assert server.objects["key"] == b"newer content"
 
 
+def test_a_status_from_before_its_number_was_given_again_is_no_proof(
+    server: ScriptedStreamManager, tmp_path: Path
+) -> None:
+    """A power cut may take the end of a stream that is not flushed, and leave the statuses of what was there."""
+    path, courier, shape = new_file(tmp_path, "older content"), Courier("bucket"), Shape(1)
+    first, waits = new_file(tmp_path, "first", "first"), Courier("bucket")
+    server.outcome = lambda _task: []
+    bounded(stopped_while_waiting(server, tmp_path, waits.delivery(first, "first"), shape=shape))
+    server.do(lambda: setattr(server, "outcome", lambda task: upload(server, task)))
+    deliver(server, tmp_path, courier.delivery(path, "key"), shape=shape)
+    [stream] = [stream for stream in server.streams.values() if stream.exports]
+    del stream.messages[1:]
+    stream.exported = 1
+    new_file(tmp_path, "newer content")
+    server.outcome = lambda _task: None
+
+    async def run() -> None:
+        async with open_lane(server.port, tmp_path, shape=shape, status_timeout_seconds=30.0) as lane:
+            newer = lane.deliver(courier.delivery(path, "key"))
+            await until(lambda: len(stream.messages) == 2)
+            lane.deliver(waits.delivery(first, "first", checkpoint=waits.saved[-1]))  # reads from there again
+            reads = count(server, READ)
+            await until(lambda: count(server, READ) > reads + 5)
+            server.do(lambda: setattr(server, "outcome", lambda _task: [Told(FAILURE, "the truth")]))
+            with pytest.raises(Refused, match="the truth"):
+                await newer
+
+    bounded(run())
+
+
+def test_statuses_are_heard_though_their_stream_has_lost_its_end(
+    server: ScriptedStreamManager, tmp_path: Path
+) -> None:
+    courier = Courier("bucket")
+
+    async def run() -> None:
+        async with open_lane(server.port, tmp_path) as lane:
+            files = [new_file(tmp_path, str(number), f"f{number}") for number in range(10)]
+            await asyncio.gather(*(lane.deliver(courier.delivery(path, path[1:])) for path in files))
+            server.stop()
+            for stream in server.streams.values():
+                if not stream.exports:
+                    del stream.messages[3:]
+            server.start()
+            path = new_file(tmp_path, "one more", "more")
+            await lane.deliver(courier.delivery(path, "more"))
+
+    bounded(run())
+    assert len(appended(server)) == 11
+
+
 def test_a_stream_manager_that_was_wiped_gets_everything_again_under_new_names(
     server: ScriptedStreamManager, tmp_path: Path
 ) -> None:

@@ -205,9 +205,12 @@ class Lane:
 
     async def _appended(self, outgoing: _Outgoing) -> Waiter:
         delivery, task = outgoing.delivery, outgoing.task
-        outlet = self._outlets.of(delivery.source.path)
-        stream = outlet.name
+        stream = self._outlets.of(delivery.source.path).name
         after = await self._end_of(stream)
+        await self._outlets.ready()  # the line may be another one than at the last look
+        outlet = self._outlets.named(stream)
+        if outlet is None:
+            raise Lost(stream)
         saved = Saved(stream, after, *self._statuses.place, task, tuple(delivery.source.fingerprint))
         await self._save(delivery, saved.to_checkpoint())
         waiter = self._wait_for(saved, delivery)
@@ -256,8 +259,7 @@ class Lane:
         return None
 
     def _wait_for(self, saved: Saved, delivery: Delivery) -> Waiter:
-        size = delivery.source.fingerprint.size
-        return self._statuses.wait_for(saved.stream, saved.task, saved.after, size)
+        return self._statuses.wait_for(saved, delivery.source.fingerprint.size)
 
     async def _conclude(self, outgoing: _Outgoing, waiter: Waiter, status: Status) -> Receipt:
         delivery = outgoing.delivery

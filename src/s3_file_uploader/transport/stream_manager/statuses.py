@@ -4,6 +4,10 @@ Nothing of it outlives the process. Each delivery's checkpoint says from where o
 found, and a delivery that is taken up again takes the reader back there; so no position is kept that
 could be ahead of what the ledger knows, and no status has to be kept for somebody who asks later. To
 read a few thousand statuses again takes no time, and a status that nobody waits for is passed over.
+
+A status that was there before its task was appended is of another task: a stream that lost its end, in
+a power cut or with a restored backup, gives the same numbers again, and the status of the task that had
+one before may have survived. So nobody is told of what lies before the place in his checkpoint.
 """
 
 from __future__ import annotations
@@ -23,6 +27,7 @@ from s3_file_uploader.transport.stream_manager.values import NoStream, Refusal
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from s3_file_uploader.transport.stream_manager.checkpoint import Saved
     from s3_file_uploader.transport.stream_manager.link import Link
     from s3_file_uploader.transport.stream_manager.outlets import Outlets
     from s3_file_uploader.transport.stream_manager.values import Message
@@ -43,11 +48,15 @@ class Lost(Exception):
 
 @dataclass(slots=True, eq=False)
 class Waiter:
-    """`sequence` is None until the task's number is known; statuses that come before are kept in `early`."""
+    """`sequence` is None until the task's number is known; statuses that come before are kept in `early`.
+
+    `status_from` is the first place in the status stream that can tell of the task.
+    """
 
     stream: str
     task: Task
     after: int
+    status_from: int
     size: int
     since: float
     outcome: asyncio.Future[Status]
@@ -100,6 +109,8 @@ class Statuses:
         self._waiting: dict[tuple[str, str], Waiter] = {}
         self._stream = ""
         self._position = 0
+        self._known = 0  # what comes from here on was not there when it was last looked
+        self._looks = 0  # of the outlets, as far as this has followed them
         self._ends = 0  # how often everything there was had been read
         self._end_reached = asyncio.Event()
         self._reading: asyncio.Task[None] | None = None
@@ -115,18 +126,22 @@ class Statuses:
     def place(self) -> tuple[str, int]:
         """Where the status of a task that is appended from now on can be found, at the earliest."""
         self._follow_stream()
-        return self._stream, self._position
+        return self._stream, self._known
 
     def has(self, stream: str) -> bool:
         """Whether somebody waits for a task that is in this stream."""
         return any(waiter.sequence is not None for waiter in self._of(stream))
 
-    def wait_for(self, stream: str, task: Task, after: int, size: int) -> Waiter:
+    def wait_for(self, saved: Saved, size: int) -> Waiter:
+        self._follow_stream()
         now = self._monotonic()
         if not self._waiting:
             self._news_at = self._checked_at = now
-        waiter = Waiter(stream, task, after, size, now, asyncio.get_running_loop().create_future())
-        self._waiting[stream, task.url] = waiter
+        # Of a status stream that lost its end, what it has not got yet may count.
+        first = min(saved.status_from, self._known) if saved.status_stream == self._stream else 0
+        outcome: asyncio.Future[Status] = asyncio.get_running_loop().create_future()
+        waiter = Waiter(saved.stream, saved.task, saved.after, first, size, now, outcome)
+        self._waiting[saved.stream, saved.task.url] = waiter
         if self._reading is None:
             self._reading = asyncio.get_running_loop().create_task(self._read_on())
         return waiter
@@ -209,19 +224,30 @@ class Statuses:
             await asyncio.sleep(_GATHER_SECONDS)
 
     def _follow_stream(self) -> None:
+        """The status stream as it was found last: it may be another one, or have lost its end."""
+        if self._looks == self._outlets.looks:
+            return
+        self._looks = self._outlets.looks
+        self._known = self._outlets.status_newest + 1
+        first = self._known
         if self._stream != self._outlets.status_stream:
             is_first = not self._stream
             self._stream = self._outlets.status_stream
-            self._position = self._outlets.status_newest + 1 if is_first else 0
+            self._position = self._known if is_first else 0
+            first = 0
+        self._position = min(self._position, self._known)
+        for waiter in self._waiting.values():
+            waiter.status_from = min(waiter.status_from, first)
 
     def _take(self, messages: list[Message]) -> None:
         for message in messages:
             self._position = max(self._position, message.sequence + 1)
+            self._known = max(self._known, self._position)
             status = status_of(message)
             if status is None:
                 continue
             waiter = self._waiting.get((status.stream, status.task.url))
-            if waiter is not None:
+            if waiter is not None and message.sequence >= waiter.status_from:
                 self._news_at = self._monotonic()
                 if status.is_terminal:
                     waiter.take(status)
