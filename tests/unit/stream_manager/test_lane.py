@@ -24,10 +24,12 @@ from s3_file_uploader.errors import (
 )
 from s3_file_uploader.transport.stream_manager.outlets import Shape
 from s3_file_uploader.transport.stream_manager.streams import StreamName
+from support.belongings import Belongings
 from support.deliveries import Courier
 from support.scripted_stream_manager import (
     APPEND,
     CANCELED,
+    CONNECT,
     CREATE,
     DELETE,
     FAILURE,
@@ -615,18 +617,44 @@ def test_nobody_there_is_said_at_once_and_leaks_nothing(tmp_path: Path) -> None:
             for _ in range(3):
                 with pytest.raises(Unreachable, match=r"no Stream Manager at 127\.0\.0\.1"):
                     await lane.deliver(courier.delivery(path, "key"))
-            threads, descriptors = threading.active_count(), len(os.listdir("/proc/self/fd"))
+            before = Belongings.now()
             for _ in range(30):
                 with pytest.raises(Unreachable) as caught:
                     await lane.deliver(courier.delivery(path, "key"))
                 await asyncio.sleep(0.02)
             assert caught.value.advice
-            await until(lambda: threading.active_count() <= threads + 1)
-            # A leak would be of 90; what is opened and closed in this moment is none.
-            assert len(os.listdir("/proc/self/fd")) <= descriptors + 3
+            before.assert_nothing_added()
 
     bounded(run())
     assert not courier.saved
+
+
+@pytest.mark.parametrize("is_running", [True, False], ids=["loop runs on", "loop is closed"])
+def test_a_connection_that_is_made_when_nobody_wants_it_any_more_is_given_up(
+    server: ScriptedStreamManager, is_running: bool, tmp_path: Path
+) -> None:
+    path, may_answer, before = new_file(tmp_path), threading.Event(), Belongings.now()
+
+    def slowly(operation: int, _request: dict[str, Any]) -> str:
+        if operation == CONNECT:
+            may_answer.wait(LONG_SECONDS)
+        return ""
+
+    server.before_answer = slowly
+
+    async def run() -> None:
+        async with open_lane(server.port, tmp_path) as lane:
+            outcome = lane.deliver(Courier("bucket").delivery(path, "key"))
+            await until(lambda: server.requests)
+        with pytest.raises(Interrupted):
+            await outcome
+        if is_running:
+            may_answer.set()
+            await until(lambda: "stream-manager-connect" not in {one.name for one in threading.enumerate()})
+
+    bounded(run())
+    may_answer.set()
+    before.assert_nothing_added()
 
 
 def test_a_restart_of_stream_manager_costs_seconds_and_no_file(
