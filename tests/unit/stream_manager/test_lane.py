@@ -474,6 +474,40 @@ def test_a_stream_manager_that_was_wiped_gets_everything_again_under_new_names(
     assert before.isdisjoint(server.streams)
 
 
+def test_what_a_wiped_stream_manager_forgot_waits_for_no_long_poll_to_be_handed_over_again(
+    server: ScriptedStreamManager, tmp_path: Path
+) -> None:
+    path, courier = new_file(tmp_path), Courier("bucket")
+    server.outcome = lambda _task: None
+    bounded(stopped_while_waiting(server, tmp_path, courier.delivery(path, "key")))
+    server.do(server.streams.clear)
+    server.do(lambda: setattr(server, "outcome", lambda task: upload(server, task)))
+    patient = {**IMPATIENT, "wait": LONG_SECONDS, "request": LONG_SECONDS + 1}
+    deliver(server, tmp_path, courier.delivery(path, "key", checkpoint=courier.saved[-1]), deadlines=patient)
+    assert server.objects == {"key": b"content"}
+
+
+def test_a_status_that_came_before_the_restart_waits_for_no_long_poll_to_be_read(
+    server: ScriptedStreamManager, tmp_path: Path
+) -> None:
+    path, other = new_file(tmp_path), new_file(tmp_path, "x", "other")
+    courier, others = Courier("bucket"), Courier("bucket")
+    server.outcome = lambda _task: None
+    bounded(stopped_while_waiting(server, tmp_path, courier.delivery(path, "key")))
+    server.do(lambda: setattr(server, "outcome", lambda task: upload(server, task)))
+    server.do(lambda: setattr(server, "outcome", lambda _task: None))
+    patient = {**IMPATIENT, "wait": LONG_SECONDS, "request": LONG_SECONDS + 1}
+
+    async def run() -> None:
+        async with open_lane(server.port, tmp_path, deadlines=patient) as lane:
+            waits = lane.deliver(others.delivery(other, "other"))
+            await until(lambda: server.requests[-1][0] == READ)  # nothing comes any more
+            await lane.deliver(courier.delivery(path, "key", checkpoint=courier.saved[-1]))
+            assert not waits.done()
+
+    bounded(run())
+
+
 def test_a_stream_manager_that_is_wiped_under_our_feet_gets_everything_again(
     server: ScriptedStreamManager, tmp_path: Path
 ) -> None:

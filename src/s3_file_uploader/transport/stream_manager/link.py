@@ -57,7 +57,7 @@ class Deadlines:
 
 
 class Link:
-    """`epoch` grows with each new line: what was learnt over an older one may not be so any more."""
+    """`epoch` grows with each new line, and with its end: what was learnt before may not be so any more."""
 
     def __init__(
         self,
@@ -188,6 +188,7 @@ class Link:
     def _drop(self, line: Line) -> None:
         if self._line is line:
             self._line = None
+            self.epoch += 1
             _hang_up(line)
 
     def _unreachable(self, reason: str) -> Unreachable:

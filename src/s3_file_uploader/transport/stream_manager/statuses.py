@@ -113,6 +113,8 @@ class Statuses:
         self._looks = 0  # of the outlets, as far as this has followed them
         self._ends = 0  # how often everything there was had been read
         self._end_reached = asyncio.Event()
+        self._ending = 0  # how many wait for that
+        self._interrupted: asyncio.Future[None] | None = None  # of the read that waits for more
         self._reading: asyncio.Task[None] | None = None
         self._news_at = 0.0
         self._checked_at = 0.0
@@ -159,14 +161,27 @@ class Statuses:
     def go_back(self, stream: str, position: int) -> None:
         """Read again from there; from the beginning where it was another stream."""
         self._follow_stream()
-        self._position = max(0, min(self._position, position if stream == self._stream else 0))
+        before = self._position
+        self._position = max(0, min(before, position if stream == self._stream else 0))
         self._end_reached.clear()
+        if self._position < before:
+            self._interrupt()
 
     async def end(self) -> None:
-        """Until all that is there now has been read, or waiting failed."""
-        for _ in range(2):  # the read that is under way may have been answered before
-            self._end_reached.clear()
-            await self._end_reached.wait()
+        """Until all that is there now has been read, or waiting failed. No read waits for more meanwhile."""
+        self._ending += 1
+        try:
+            self._interrupt()
+            for _ in range(2):  # the read that is under way may have been answered before
+                self._end_reached.clear()
+                await self._end_reached.wait()
+        finally:
+            self._ending -= 1
+
+    def _interrupt(self) -> None:
+        """Have the read that waits for more wait no longer: somebody wants what is there already."""
+        if self._interrupted is not None and not self._interrupted.done():
+            self._interrupted.set_result(None)
 
     def fail_all(self, error: DeliveryError) -> None:
         for waiter in list(self._waiting.values()):
@@ -213,7 +228,9 @@ class Statuses:
         await self._outlets.ready()
         self._follow_stream()
         stream, position = self._stream, self._position
-        messages = await self._link.read(stream, position, _MOST_AT_ONCE, self._link.deadlines.wait)
+        messages = await self._read(stream, position)
+        if messages is None:
+            return
         if (stream, position) == (self._stream, self._position):  # nobody went back meanwhile
             self._take(messages)
             if len(messages) < _MOST_AT_ONCE:
@@ -222,6 +239,22 @@ class Statuses:
         await self._check()
         if len(messages) < _FEW:
             await asyncio.sleep(_GATHER_SECONDS)
+
+    async def _read(self, stream: str, position: int) -> list[Message] | None:
+        """What is there, or comes in a while where nobody waits for the end; None: interrupted."""
+        if self._ending:
+            return await self._link.read(stream, position, _MOST_AT_ONCE)
+        interrupted = self._interrupted = asyncio.get_running_loop().create_future()
+        reading = asyncio.ensure_future(
+            self._link.read(stream, position, _MOST_AT_ONCE, self._link.deadlines.wait)
+        )
+        reading.add_done_callback(lambda done: done.cancelled() or done.exception())
+        try:
+            await asyncio.wait([reading, interrupted], return_when=asyncio.FIRST_COMPLETED)
+            return await reading if reading.done() else None
+        finally:
+            self._interrupted = None
+            reading.cancel()
 
     def _follow_stream(self) -> None:
         """The status stream as it was found last: it may be another one, or have lost its end."""
