@@ -32,6 +32,7 @@ from support.scripted_stream_manager import (
     CONNECT,
     CREATE,
     DELETE,
+    DESCRIBE,
     FAILURE,
     IN_PROGRESS,
     READ,
@@ -296,7 +297,7 @@ def test_a_task_that_waits_its_turn_is_not_handed_over_again(
     async def run() -> None:
         async with open_lane(server.port, tmp_path) as lane:
             outcome = lane.deliver(Courier("bucket").delivery(new_file(tmp_path), "key"))
-            await until(lambda: count(server, 13) > 20)  # asked about it that often
+            await until(lambda: count(server, DESCRIBE) > 20)  # asked about it that often
             assert len(appended(server)) == 1
             server.do(lambda: setattr(server, "outcome", lambda task: upload(server, task)))
             await outcome
@@ -474,6 +475,26 @@ def test_a_stream_manager_that_was_wiped_gets_everything_again_under_new_names(
     assert before.isdisjoint(server.streams)
 
 
+def test_a_stream_that_is_wiped_while_it_is_searched_costs_no_attempt(
+    server: ScriptedStreamManager, tmp_path: Path
+) -> None:
+    path, courier = new_file(tmp_path), Courier("bucket")
+    server.outcome = lambda _task: None
+    bounded(stopped_while_waiting(server, tmp_path, courier.delivery(path, "key")))
+    before = {name for name, stream in server.streams.items() if stream.exports}
+
+    def wipe(operation: int, request: dict[str, Any]) -> str:
+        if operation == READ and before & {request["streamName"]} and server.streams:
+            server.streams.clear()
+            server.outcome = lambda task: upload(server, task)
+        return ""
+
+    server.before_answer = wipe
+    deliver(server, tmp_path, courier.delivery(path, "key", checkpoint=courier.saved[-1]))
+    assert server.objects == {"key": b"content"}
+    assert before.isdisjoint(server.streams)
+
+
 def test_what_a_wiped_stream_manager_forgot_waits_for_no_long_poll_to_be_handed_over_again(
     server: ScriptedStreamManager, tmp_path: Path
 ) -> None:
@@ -625,6 +646,26 @@ def test_a_full_stream_makes_files_wait_and_burns_nobodys_attempt(
 
     assert len(bounded(run())) == 30
     assert len(server.objects) == 30
+
+
+def test_a_full_stream_that_is_wiped_while_it_is_asked_for_room_costs_no_attempt(
+    server: ScriptedStreamManager, tmp_path: Path
+) -> None:
+    server.full_at, courier, wiped = 1, Courier("bucket"), [False]
+    server.outcome = lambda task: upload(server, task) if wiped[0] else None
+
+    def wipe(operation: int, _request: dict[str, Any]) -> str:
+        earlier = server.requests[-2][0] if len(server.requests) > 1 else 0
+        if (earlier, operation) == (APPEND, DESCRIBE) and not wiped[0]:
+            wiped[0], server.full_at = True, 1 << 60
+            server.streams.clear()
+        return ""
+
+    server.before_answer = wipe
+    files = [new_file(tmp_path, str(number), f"f{number}") for number in range(9)]
+    deliver(server, tmp_path, *(courier.delivery(path, path[1:]) for path in files), shape=Shape(1))
+    assert wiped[0]
+    assert len(server.objects) == 9
 
 
 def test_a_stream_that_is_full_of_what_is_done_gives_its_place_to_another(

@@ -189,7 +189,11 @@ class Lane:
         is_saved = saved is not None
         for _ in range(_MOST_HANDED_OVER):
             await self._outlets.ready()
-            waiter = await self._resumed(outgoing, saved) if saved is not None else None
+            try:
+                waiter = await self._resumed(outgoing, saved) if saved is not None else None
+            except NoStream:  # it went while it was searched
+                self._outlets.forget()
+                continue
             try:
                 if waiter is None:
                     if is_saved:
