@@ -279,6 +279,20 @@ def test_what_stream_manager_says_no_to_is_told_apart_and_ends_no_line() -> None
         line.hang_up()
 
 
+def test_a_stream_that_gave_its_only_task_back_is_not_taken_for_one_that_never_had_any() -> None:
+    with ScriptedStreamManager() as there:
+        there.outcome = lambda _task: None
+        line = line_to(there.port)
+        plan = StreamPlan("mine", 1 << 20, 1 << 16, flush_on_write=True, status_stream="told")
+        line.create(plan).result(SECONDS)
+        assert line.describe("mine").result(SECONDS).newest == -1
+        assert line.append("mine", [b"{}"]).result(SECONDS) == [0]
+        there.do(lambda: setattr(there.streams["mine"], "oldest", 1))
+        state = line.describe("mine").result(SECONDS)
+        assert (state.oldest, state.newest, state.total_bytes) == (1, 0, 0)
+        line.hang_up()
+
+
 def test_a_task_is_what_the_sdk_makes_of_it_and_metadata_goes_with_it() -> None:
     said = task_payload("file:///a", "bucket", "key", {"made-by": "us"})
     assert said == (
