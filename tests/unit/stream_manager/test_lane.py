@@ -24,12 +24,15 @@ from s3_file_uploader.errors import (
 )
 from s3_file_uploader.transport.stream_manager.outlets import Shape
 from s3_file_uploader.transport.stream_manager.streams import StreamName
+from support.belongings import Belongings
 from support.deliveries import Courier
 from support.scripted_stream_manager import (
     APPEND,
     CANCELED,
+    CONNECT,
     CREATE,
     DELETE,
+    DESCRIBE,
     FAILURE,
     IN_PROGRESS,
     READ,
@@ -294,7 +297,7 @@ def test_a_task_that_waits_its_turn_is_not_handed_over_again(
     async def run() -> None:
         async with open_lane(server.port, tmp_path) as lane:
             outcome = lane.deliver(Courier("bucket").delivery(new_file(tmp_path), "key"))
-            await until(lambda: count(server, 13) > 20)  # asked about it that often
+            await until(lambda: count(server, DESCRIBE) > 20)  # asked about it that often
             assert len(appended(server)) == 1
             server.do(lambda: setattr(server, "outcome", lambda task: upload(server, task)))
             await outcome
@@ -373,6 +376,91 @@ def test_a_checkpoint_of_other_content_is_no_proof_of_this_one(
     assert len(appended(server)) == 2
 
 
+def test_an_append_of_older_content_that_comes_late_is_no_proof_of_newer_content(
+    server: ScriptedStreamManager, tmp_path: Path
+) -> None:
+    """It lay in the server's socket when its connection died, and is carried out once we have looked anew."""
+    path, courier, shape = new_file(tmp_path, "older content"), Courier("bucket"), Shape(1)
+    server.outcome = lambda _task: None
+    bounded(stopped_while_waiting(server, tmp_path, courier.delivery(path, "key"), shape=shape))
+    [late] = [request for operation, request in server.requests if operation == APPEND]
+    server.do(server.streams[late["name"]].messages.clear)  # as if it had not been read yet
+    server.do(lambda: setattr(server, "outcome", lambda task: upload(server, task)))
+    dropped: list[bool] = []
+
+    def drop(operation: int, _request: dict[str, Any]) -> str:
+        if operation == APPEND and not dropped:
+            dropped.append(True)
+            return "drop"
+        return ""
+
+    async def run() -> None:
+        async with open_lane(server.port, tmp_path, shape=shape) as lane:
+            other = new_file(tmp_path, "other", "other")
+            await lane.deliver(Courier("bucket").delivery(other, "other"))
+            server.do(lambda: server._append(server.streams[late["name"]], late["payload"]))
+            assert server.objects["key"] == b"older content"
+            new_file(tmp_path, "newer content")
+            server.before_answer = drop
+            with pytest.raises(Unreachable):
+                await lane.deliver(courier.delivery(path, "key"))
+
+    bounded(run())
+    deliver(server, tmp_path, courier.delivery(path, "key", checkpoint=courier.saved[-1]), shape=shape)
+    assert server.objects["key"] == b"newer content"
+
+
+def test_a_status_from_before_its_number_was_given_again_is_no_proof(
+    server: ScriptedStreamManager, tmp_path: Path
+) -> None:
+    """A power cut may take the end of a stream that is not flushed, and leave the statuses of what was there."""
+    path, courier, shape = new_file(tmp_path, "older content"), Courier("bucket"), Shape(1)
+    first, waits = new_file(tmp_path, "first", "first"), Courier("bucket")
+    server.outcome = lambda _task: []
+    bounded(stopped_while_waiting(server, tmp_path, waits.delivery(first, "first"), shape=shape))
+    server.do(lambda: setattr(server, "outcome", lambda task: upload(server, task)))
+    deliver(server, tmp_path, courier.delivery(path, "key"), shape=shape)
+    [stream] = [stream for stream in server.streams.values() if stream.exports]
+    del stream.messages[1:]
+    stream.exported = 1
+    new_file(tmp_path, "newer content")
+    server.outcome = lambda _task: None
+
+    async def run() -> None:
+        async with open_lane(server.port, tmp_path, shape=shape, status_timeout_seconds=30.0) as lane:
+            newer = lane.deliver(courier.delivery(path, "key"))
+            await until(lambda: len(stream.messages) == 2)
+            lane.deliver(waits.delivery(first, "first", checkpoint=waits.saved[-1]))  # reads from there again
+            reads = count(server, READ)
+            await until(lambda: count(server, READ) > reads + 5)
+            server.do(lambda: setattr(server, "outcome", lambda _task: [Told(FAILURE, "the truth")]))
+            with pytest.raises(Refused, match="the truth"):
+                await newer
+
+    bounded(run())
+
+
+def test_statuses_are_heard_though_their_stream_has_lost_its_end(
+    server: ScriptedStreamManager, tmp_path: Path
+) -> None:
+    courier = Courier("bucket")
+
+    async def run() -> None:
+        async with open_lane(server.port, tmp_path) as lane:
+            files = [new_file(tmp_path, str(number), f"f{number}") for number in range(10)]
+            await asyncio.gather(*(lane.deliver(courier.delivery(path, path[1:])) for path in files))
+            server.stop()
+            for stream in server.streams.values():
+                if not stream.exports:
+                    del stream.messages[3:]
+            server.start()
+            path = new_file(tmp_path, "one more", "more")
+            await lane.deliver(courier.delivery(path, "more"))
+
+    bounded(run())
+    assert len(appended(server)) == 11
+
+
 def test_a_stream_manager_that_was_wiped_gets_everything_again_under_new_names(
     server: ScriptedStreamManager, tmp_path: Path
 ) -> None:
@@ -385,6 +473,61 @@ def test_a_stream_manager_that_was_wiped_gets_everything_again_under_new_names(
     deliver(server, tmp_path, courier.delivery(path, "key", checkpoint=courier.saved[-1]))
     assert server.objects == {"key": b"content"}
     assert before.isdisjoint(server.streams)
+
+
+def test_a_stream_that_is_wiped_while_it_is_searched_costs_no_attempt(
+    server: ScriptedStreamManager, tmp_path: Path
+) -> None:
+    path, courier = new_file(tmp_path), Courier("bucket")
+    server.outcome = lambda _task: None
+    bounded(stopped_while_waiting(server, tmp_path, courier.delivery(path, "key")))
+    before = {name for name, stream in server.streams.items() if stream.exports}
+
+    def wipe(operation: int, request: dict[str, Any]) -> str:
+        if operation == READ and before & {request["streamName"]} and server.streams:
+            server.streams.clear()
+            server.outcome = lambda task: upload(server, task)
+        return ""
+
+    server.before_answer = wipe
+    deliver(server, tmp_path, courier.delivery(path, "key", checkpoint=courier.saved[-1]))
+    assert server.objects == {"key": b"content"}
+    assert before.isdisjoint(server.streams)
+
+
+def test_what_a_wiped_stream_manager_forgot_waits_for_no_long_poll_to_be_handed_over_again(
+    server: ScriptedStreamManager, tmp_path: Path
+) -> None:
+    path, courier = new_file(tmp_path), Courier("bucket")
+    server.outcome = lambda _task: None
+    bounded(stopped_while_waiting(server, tmp_path, courier.delivery(path, "key")))
+    server.do(server.streams.clear)
+    server.do(lambda: setattr(server, "outcome", lambda task: upload(server, task)))
+    patient = {**IMPATIENT, "wait": LONG_SECONDS, "request": LONG_SECONDS + 1}
+    deliver(server, tmp_path, courier.delivery(path, "key", checkpoint=courier.saved[-1]), deadlines=patient)
+    assert server.objects == {"key": b"content"}
+
+
+def test_a_status_that_came_before_the_restart_waits_for_no_long_poll_to_be_read(
+    server: ScriptedStreamManager, tmp_path: Path
+) -> None:
+    path, other = new_file(tmp_path), new_file(tmp_path, "x", "other")
+    courier, others = Courier("bucket"), Courier("bucket")
+    server.outcome = lambda _task: None
+    bounded(stopped_while_waiting(server, tmp_path, courier.delivery(path, "key")))
+    server.do(lambda: setattr(server, "outcome", lambda task: upload(server, task)))
+    server.do(lambda: setattr(server, "outcome", lambda _task: None))
+    patient = {**IMPATIENT, "wait": LONG_SECONDS, "request": LONG_SECONDS + 1}
+    read = count(server, READ)
+
+    async def run() -> None:
+        async with open_lane(server.port, tmp_path, deadlines=patient) as lane:
+            waits = lane.deliver(others.delivery(other, "other"))
+            await until(lambda: len(appended(server)) == 2 and count(server, READ) > read)
+            await lane.deliver(courier.delivery(path, "key", checkpoint=courier.saved[-1]))
+            assert not waits.done()
+
+    bounded(run())
 
 
 def test_a_stream_manager_that_is_wiped_under_our_feet_gets_everything_again(
@@ -506,6 +649,26 @@ def test_a_full_stream_makes_files_wait_and_burns_nobodys_attempt(
     assert len(server.objects) == 30
 
 
+def test_a_full_stream_that_is_wiped_while_it_is_asked_for_room_costs_no_attempt(
+    server: ScriptedStreamManager, tmp_path: Path
+) -> None:
+    server.full_at, courier, wiped = 1, Courier("bucket"), [False]
+    server.outcome = lambda task: upload(server, task) if wiped[0] else None
+
+    def wipe(operation: int, _request: dict[str, Any]) -> str:
+        earlier = server.requests[-2][0] if len(server.requests) > 1 else 0
+        if (earlier, operation) == (APPEND, DESCRIBE) and not wiped[0]:
+            wiped[0], server.full_at = True, 1 << 60
+            server.streams.clear()
+        return ""
+
+    server.before_answer = wipe
+    files = [new_file(tmp_path, str(number), f"f{number}") for number in range(9)]
+    deliver(server, tmp_path, *(courier.delivery(path, path[1:]) for path in files), shape=Shape(1))
+    assert wiped[0]
+    assert len(server.objects) == 9
+
+
 def test_a_stream_that_is_full_of_what_is_done_gives_its_place_to_another(
     server: ScriptedStreamManager, tmp_path: Path
 ) -> None:
@@ -530,18 +693,44 @@ def test_nobody_there_is_said_at_once_and_leaks_nothing(tmp_path: Path) -> None:
             for _ in range(3):
                 with pytest.raises(Unreachable, match=r"no Stream Manager at 127\.0\.0\.1"):
                     await lane.deliver(courier.delivery(path, "key"))
-            threads, descriptors = threading.active_count(), len(os.listdir("/proc/self/fd"))
+            before = Belongings.now()
             for _ in range(30):
                 with pytest.raises(Unreachable) as caught:
                     await lane.deliver(courier.delivery(path, "key"))
                 await asyncio.sleep(0.02)
             assert caught.value.advice
-            await until(lambda: threading.active_count() <= threads + 1)
-            # A leak would be of 90; what is opened and closed in this moment is none.
-            assert len(os.listdir("/proc/self/fd")) <= descriptors + 3
+            before.assert_nothing_added()
 
     bounded(run())
     assert not courier.saved
+
+
+@pytest.mark.parametrize("is_running", [True, False], ids=["loop runs on", "loop is closed"])
+def test_a_connection_that_is_made_when_nobody_wants_it_any_more_is_given_up(
+    server: ScriptedStreamManager, is_running: bool, tmp_path: Path
+) -> None:
+    path, may_answer, before = new_file(tmp_path), threading.Event(), Belongings.now()
+
+    def slowly(operation: int, _request: dict[str, Any]) -> str:
+        if operation == CONNECT:
+            may_answer.wait(LONG_SECONDS)
+        return ""
+
+    server.before_answer = slowly
+
+    async def run() -> None:
+        async with open_lane(server.port, tmp_path) as lane:
+            outcome = lane.deliver(Courier("bucket").delivery(path, "key"))
+            await until(lambda: server.requests)
+        with pytest.raises(Interrupted):
+            await outcome
+        if is_running:
+            may_answer.set()
+            await until(lambda: "stream-manager-connect" not in {one.name for one in threading.enumerate()})
+
+    bounded(run())
+    may_answer.set()
+    before.assert_nothing_added()
 
 
 def test_a_restart_of_stream_manager_costs_seconds_and_no_file(

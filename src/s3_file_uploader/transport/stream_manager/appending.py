@@ -77,6 +77,10 @@ class Appender:
             while batch := self._take():
                 try:
                     await self._append(batch)
+                except NoStream:  # it went in this moment
+                    self._outlets.forget()
+                    for item in batch:
+                        _fail(item, Lost(item.stream))
                 except Exception as error:  # noqa: BLE001  # each of them hears of it
                     for item in batch:
                         _fail(item, error)

@@ -1,9 +1,9 @@
 """What is saved of a delivery before its task is appended: where to look for it, and for its status.
 
 It is written once, durably, and is all that a later process needs. The task's number is not in it: the
-stream tells that, since our task is the newest one after `after` with this URL, bucket and key. Nobody
-but us appends to our streams, and the ledger gives a checkpoint up as soon as its file has other
-content; so what is found there was asked for as the file is now.
+stream tells that, since our task is the newest one after `after` with this URL, bucket and key. `after`
+was asked once the file had been found to be the delivered one; so whatever is found after it, be it an
+older request of the same file that came late, was worked on when the file was what it is now.
 """
 
 from __future__ import annotations

@@ -7,6 +7,12 @@ A delivery is a task in one of the rule's streams, and the status that comes of 
 A delivery that was begun before is looked for first: in the tail of its stream, then among the
 statuses. Success is proof of this content only if the file was the delivered one before the task was
 appended and still is it now: its ctime shows every change between, and Stream Manager read it between.
+
+So where the stream ends is asked after the look, for each delivery, and only what comes after that end
+is believed. There may be older tasks of the same file, which look the same: one that a dead connection
+left in Stream Manager's socket may come into the stream hours later. If it comes before the end is
+asked, nobody looks at it; if it comes after, Stream Manager reads what the file was at our look, and
+its Success is as good as that of our own.
 """
 
 from __future__ import annotations
@@ -32,7 +38,9 @@ from s3_file_uploader.transport.stream_manager.checkpoint import Saved
 from s3_file_uploader.transport.stream_manager.outlets import Outlets, Shape
 from s3_file_uploader.transport.stream_manager.search import Search
 from s3_file_uploader.transport.stream_manager.statuses import Lost, Statuses, Waiter
+from s3_file_uploader.transport.stream_manager.tails import Tails
 from s3_file_uploader.transport.stream_manager.tasks import Status, Task, fault_of
+from s3_file_uploader.transport.stream_manager.values import NoStream, Refusal
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -92,6 +100,7 @@ class Lane:
         self._statuses = Statuses(
             link, self._outlets, timeout_seconds=status_timeout_seconds, monotonic=monotonic
         )
+        self._tails = Tails(link)
         self._appenders: dict[Outlet, Appender] = {}
         self._searches: dict[Outlet, Search] = {}
         self._running: dict[asyncio.Future[Receipt], asyncio.Task[Receipt]] = {}
@@ -180,7 +189,11 @@ class Lane:
         is_saved = saved is not None
         for _ in range(_MOST_HANDED_OVER):
             await self._outlets.ready()
-            waiter = await self._resumed(outgoing, saved) if saved is not None else None
+            try:
+                waiter = await self._resumed(outgoing, saved) if saved is not None else None
+            except NoStream:  # it went while it was searched
+                self._outlets.forget()
+                continue
             try:
                 if waiter is None:
                     if is_saved:
@@ -196,10 +209,13 @@ class Lane:
 
     async def _appended(self, outgoing: _Outgoing) -> Waiter:
         delivery, task = outgoing.delivery, outgoing.task
-        outlet = self._outlets.of(delivery.source.path)
-        saved = Saved(
-            outlet.name, outlet.newest, *self._statuses.place, task, tuple(delivery.source.fingerprint)
-        )
+        stream = self._outlets.of(delivery.source.path).name
+        after = await self._end_of(stream)
+        await self._outlets.ready()  # the line may be another one than at the last look
+        outlet = self._outlets.named(stream)
+        if outlet is None:
+            raise Lost(stream)
+        saved = Saved(stream, after, *self._statuses.place, task, tuple(delivery.source.fingerprint))
         await self._save(delivery, saved.to_checkpoint())
         waiter = self._wait_for(saved, delivery)
         try:
@@ -208,6 +224,16 @@ class Lane:
             self._statuses.forget(waiter)
             raise
         return waiter
+
+    async def _end_of(self, stream: str) -> int:
+        """The number after which a task comes that is appended from now on."""
+        try:
+            return await self._tails.newest(stream)
+        except NoStream as error:
+            self._outlets.forget()
+            raise Lost(stream) from error
+        except Refusal as error:
+            raise TransferFault(f"Stream Manager does not tell of its stream: {error}") from error
 
     async def _resumed(self, outgoing: _Outgoing, saved: Saved) -> Waiter | None:
         """Who waits for what an earlier try appended; None where it is neither in its stream nor over."""
@@ -237,8 +263,7 @@ class Lane:
         return None
 
     def _wait_for(self, saved: Saved, delivery: Delivery) -> Waiter:
-        size = delivery.source.fingerprint.size
-        return self._statuses.wait_for(saved.stream, saved.task, saved.after, size)
+        return self._statuses.wait_for(saved, delivery.source.fingerprint.size)
 
     async def _conclude(self, outgoing: _Outgoing, waiter: Waiter, status: Status) -> Receipt:
         delivery = outgoing.delivery

@@ -8,9 +8,10 @@ Everything here is called on one event loop; nothing here blocks it. What goes w
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 import time
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from s3_file_uploader.errors import DeliveryError, Interrupted, Misconfigured, Unreachable
 from s3_file_uploader.transport.stream_manager.values import LineEnded, Unauthorised
@@ -56,7 +57,7 @@ class Deadlines:
 
 
 class Link:
-    """`epoch` grows with each new line: what was learnt over an older one may not be so any more."""
+    """`epoch` grows with each new line, and with its end: what was learnt before may not be so any more."""
 
     def __init__(
         self,
@@ -138,7 +139,7 @@ class Link:
     async def _make(self) -> Line:
         loop = asyncio.get_running_loop()
         try:
-            line = await in_thread("stream-manager-connect", lambda: self._connect(loop))
+            line = await in_thread("stream-manager-connect", lambda: self._connect(loop), unwanted=_hang_up)
         except (LineEnded, Unauthorised) as error:
             is_refused = isinstance(error, Unauthorised)
             self._failure = _unauthorised(error) if is_refused else self._unreachable(str(error))
@@ -187,6 +188,7 @@ class Link:
     def _drop(self, line: Line) -> None:
         if self._line is line:
             self._line = None
+            self.epoch += 1
             _hang_up(line)
 
     def _unreachable(self, reason: str) -> Unreachable:
@@ -223,24 +225,37 @@ def _hang_up(line: Line) -> None:
     threading.Thread(target=line.hang_up, name="stream-manager-close", daemon=True).start()
 
 
-def in_thread(name: str, work: Callable[[], T]) -> Awaitable[T]:
-    """Run it once in a daemon thread of its own; for what happens seldom."""
+def in_thread(
+    name: str, work: Callable[[], T], *, unwanted: Callable[[T], None] = lambda _result: None
+) -> Awaitable[T]:
+    """Run it once in a daemon thread of its own; for what happens seldom.
+
+    `unwanted` is given a result that nobody waits for any more.
+    """
     loop = asyncio.get_running_loop()
     outcome: asyncio.Future[T] = loop.create_future()
 
-    def tell(setter: Callable[[Any], None], value: Any) -> None:
+    def fail(error: BaseException) -> None:
         if not outcome.done():
-            setter(value)
+            outcome.set_exception(error)
+
+    def succeed(result: T) -> None:
+        if outcome.done():
+            unwanted(result)
+        else:
+            outcome.set_result(result)
 
     def run() -> None:
         try:
             result = work()
         except BaseException as error:  # noqa: BLE001  # whoever waits for it gets its error
-            told: tuple[Callable[[Any], None], Any] = (outcome.set_exception, error)
-        else:
-            told = (outcome.set_result, result)
-        if not loop.is_closed():
-            loop.call_soon_threadsafe(tell, *told)
+            with contextlib.suppress(RuntimeError):  # the loop is closed
+                loop.call_soon_threadsafe(fail, error)
+            return
+        try:
+            loop.call_soon_threadsafe(succeed, result)
+        except RuntimeError:  # the loop is closed
+            unwanted(result)
 
     threading.Thread(target=run, name=name, daemon=True).start()
     return outcome

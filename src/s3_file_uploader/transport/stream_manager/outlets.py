@@ -86,6 +86,7 @@ class Outlets:
         self._outlets: list[Outlet] = []
         self.status_stream = ""
         self.status_newest = -1  # of the status stream, when it was last looked at
+        self.looks = 0  # how often that was
 
     def of(self, path: bytes) -> Outlet:
         return self._outlets[part_of(path, len(self._outlets))]
@@ -146,6 +147,7 @@ class Outlets:
             await self._link.create(plan)
         self.status_stream = name
         self.status_newest = (await self._link.describe(name)).newest
+        self.looks += 1
 
     async def _count_parts(self, described: dict[StreamName, StreamState]) -> int:
         """As the settings say, once streams of another count have nothing left to do: a file keeps its stream."""

@@ -426,7 +426,9 @@ def _definition_of(plan: StreamPlan) -> MessageStreamDefinition:
 def _state_of(info: Any) -> StreamState:
     definition, storage = info.definition, info.storage_status
     newest, total_bytes = storage.newest_sequence_number, storage.total_bytes or 0
-    if newest is None or (newest <= 0 and not total_bytes):  # what it is of an empty stream nobody says
+    oldest = storage.oldest_sequence_number or 0
+    # What the newest is of a stream that never had any nobody says. One that gave its only one back is none.
+    if newest is None or (newest <= 0 and not total_bytes and oldest <= 0):
         newest = -1
     exported = [
         one.last_exported_sequence_number
@@ -442,7 +444,7 @@ def _state_of(info: Any) -> StreamState:
             overwrites=definition.strategy_on_full is StrategyOnFull.OverwriteOldestData,
             status_stream=_status_stream_of(definition),
         ),
-        oldest=storage.oldest_sequence_number or 0,
+        oldest=oldest,
         newest=newest,
         total_bytes=total_bytes,
         exported=exported[0] if exported else None,

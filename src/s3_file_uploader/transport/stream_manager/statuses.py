@@ -4,6 +4,10 @@ Nothing of it outlives the process. Each delivery's checkpoint says from where o
 found, and a delivery that is taken up again takes the reader back there; so no position is kept that
 could be ahead of what the ledger knows, and no status has to be kept for somebody who asks later. To
 read a few thousand statuses again takes no time, and a status that nobody waits for is passed over.
+
+A status that was there before its task was appended is of another task: a stream that lost its end, in
+a power cut or with a restored backup, gives the same numbers again, and the status of the task that had
+one before may have survived. So nobody is told of what lies before the place in his checkpoint.
 """
 
 from __future__ import annotations
@@ -23,6 +27,7 @@ from s3_file_uploader.transport.stream_manager.values import NoStream, Refusal
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from s3_file_uploader.transport.stream_manager.checkpoint import Saved
     from s3_file_uploader.transport.stream_manager.link import Link
     from s3_file_uploader.transport.stream_manager.outlets import Outlets
     from s3_file_uploader.transport.stream_manager.values import Message
@@ -43,11 +48,15 @@ class Lost(Exception):
 
 @dataclass(slots=True, eq=False)
 class Waiter:
-    """`sequence` is None until the task's number is known; statuses that come before are kept in `early`."""
+    """`sequence` is None until the task's number is known; statuses that come before are kept in `early`.
+
+    `status_from` is the first place in the status stream that can tell of the task.
+    """
 
     stream: str
     task: Task
     after: int
+    status_from: int
     size: int
     since: float
     outcome: asyncio.Future[Status]
@@ -100,8 +109,12 @@ class Statuses:
         self._waiting: dict[tuple[str, str], Waiter] = {}
         self._stream = ""
         self._position = 0
+        self._known = 0  # what comes from here on was not there when it was last looked
+        self._looks = 0  # of the outlets, as far as this has followed them
         self._ends = 0  # how often everything there was had been read
         self._end_reached = asyncio.Event()
+        self._ending = 0  # how many wait for that
+        self._interrupted: asyncio.Future[None] | None = None  # of the read that waits for more
         self._reading: asyncio.Task[None] | None = None
         self._news_at = 0.0
         self._checked_at = 0.0
@@ -115,18 +128,22 @@ class Statuses:
     def place(self) -> tuple[str, int]:
         """Where the status of a task that is appended from now on can be found, at the earliest."""
         self._follow_stream()
-        return self._stream, self._position
+        return self._stream, self._known
 
     def has(self, stream: str) -> bool:
         """Whether somebody waits for a task that is in this stream."""
         return any(waiter.sequence is not None for waiter in self._of(stream))
 
-    def wait_for(self, stream: str, task: Task, after: int, size: int) -> Waiter:
+    def wait_for(self, saved: Saved, size: int) -> Waiter:
+        self._follow_stream()
         now = self._monotonic()
         if not self._waiting:
             self._news_at = self._checked_at = now
-        waiter = Waiter(stream, task, after, size, now, asyncio.get_running_loop().create_future())
-        self._waiting[stream, task.url] = waiter
+        # Of a status stream that lost its end, what it has not got yet may count.
+        first = min(saved.status_from, self._known) if saved.status_stream == self._stream else 0
+        outcome: asyncio.Future[Status] = asyncio.get_running_loop().create_future()
+        waiter = Waiter(saved.stream, saved.task, saved.after, first, size, now, outcome)
+        self._waiting[saved.stream, saved.task.url] = waiter
         if self._reading is None:
             self._reading = asyncio.get_running_loop().create_task(self._read_on())
         return waiter
@@ -144,14 +161,27 @@ class Statuses:
     def go_back(self, stream: str, position: int) -> None:
         """Read again from there; from the beginning where it was another stream."""
         self._follow_stream()
-        self._position = max(0, min(self._position, position if stream == self._stream else 0))
+        before = self._position
+        self._position = max(0, min(before, position if stream == self._stream else 0))
         self._end_reached.clear()
+        if self._position < before:
+            self._interrupt()
 
     async def end(self) -> None:
-        """Until all that is there now has been read, or waiting failed."""
-        for _ in range(2):  # the read that is under way may have been answered before
-            self._end_reached.clear()
-            await self._end_reached.wait()
+        """Until all that is there now has been read, or waiting failed. No read waits for more meanwhile."""
+        self._ending += 1
+        try:
+            self._interrupt()
+            for _ in range(2):  # the read that is under way may have been answered before
+                self._end_reached.clear()
+                await self._end_reached.wait()
+        finally:
+            self._ending -= 1
+
+    def _interrupt(self) -> None:
+        """Have the read that waits for more wait no longer: somebody wants what is there already."""
+        if self._interrupted is not None and not self._interrupted.done():
+            self._interrupted.set_result(None)
 
     def fail_all(self, error: DeliveryError) -> None:
         for waiter in list(self._waiting.values()):
@@ -198,7 +228,9 @@ class Statuses:
         await self._outlets.ready()
         self._follow_stream()
         stream, position = self._stream, self._position
-        messages = await self._link.read(stream, position, _MOST_AT_ONCE, self._link.deadlines.wait)
+        messages = await self._read(stream, position)
+        if messages is None:
+            return
         if (stream, position) == (self._stream, self._position):  # nobody went back meanwhile
             self._take(messages)
             if len(messages) < _MOST_AT_ONCE:
@@ -208,20 +240,47 @@ class Statuses:
         if len(messages) < _FEW:
             await asyncio.sleep(_GATHER_SECONDS)
 
+    async def _read(self, stream: str, position: int) -> list[Message] | None:
+        """What is there, or comes in a while where nobody waits for the end; None: interrupted."""
+        if self._ending:
+            return await self._link.read(stream, position, _MOST_AT_ONCE)
+        interrupted = self._interrupted = asyncio.get_running_loop().create_future()
+        reading = asyncio.ensure_future(
+            self._link.read(stream, position, _MOST_AT_ONCE, self._link.deadlines.wait)
+        )
+        reading.add_done_callback(lambda done: done.cancelled() or done.exception())
+        try:
+            await asyncio.wait([reading, interrupted], return_when=asyncio.FIRST_COMPLETED)
+            return await reading if reading.done() else None
+        finally:
+            self._interrupted = None
+            reading.cancel()
+
     def _follow_stream(self) -> None:
+        """The status stream as it was found last: it may be another one, or have lost its end."""
+        if self._looks == self._outlets.looks:
+            return
+        self._looks = self._outlets.looks
+        self._known = self._outlets.status_newest + 1
+        first = self._known
         if self._stream != self._outlets.status_stream:
             is_first = not self._stream
             self._stream = self._outlets.status_stream
-            self._position = self._outlets.status_newest + 1 if is_first else 0
+            self._position = self._known if is_first else 0
+            first = 0
+        self._position = min(self._position, self._known)
+        for waiter in self._waiting.values():
+            waiter.status_from = min(waiter.status_from, first)
 
     def _take(self, messages: list[Message]) -> None:
         for message in messages:
             self._position = max(self._position, message.sequence + 1)
+            self._known = max(self._known, self._position)
             status = status_of(message)
             if status is None:
                 continue
             waiter = self._waiting.get((status.stream, status.task.url))
-            if waiter is not None:
+            if waiter is not None and message.sequence >= waiter.status_from:
                 self._news_at = self._monotonic()
                 if status.is_terminal:
                     waiter.take(status)
