@@ -115,11 +115,6 @@ def _run(settings: Settings, given: list[str]) -> int:
         ended_by = asyncio.run(serve(settings, server_version=_version(), restart=Restart(given)))
     except StoreUnusable as error:
         return _fail(f"the store cannot be used: {error}", "")
-    except OSError as error:
-        return _fail(
-            f"{settings.host}:{settings.port} cannot be listened on: {error.strerror or error}",
-            "stop what uses it, or name another with --port (0 takes a free one).",
-        )
     return _INTERRUPTED if ended_by == signal.SIGINT else _DONE
 
 

@@ -161,7 +161,10 @@ def _size(least: int, most: int) -> Callable[[str], object]:
 
 def _kilobits(text: str) -> int:
     """Kilobits per second, as the real component has it; bytes per second here."""
-    value = _integer(1, 10**12)(text)
+    try:
+        value = _integer(1, 10**12)(text)
+    except ValueError as error:
+        raise ValueError(f"{error}, in kilobits per second") from None
     assert isinstance(value, int)
     return value * 125
 

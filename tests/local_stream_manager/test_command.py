@@ -61,6 +61,24 @@ def test_a_port_that_is_taken_is_said(tmp_path: Path) -> None:
     assert "--port" in answer.stderr
 
 
+@pytest.mark.parametrize(
+    ("flag", "value", "said", "advised"),
+    [
+        ("--host", "192.0.2.1", "192.0.2.1:0 cannot be listened on", "an address of this machine with --host"),
+        ("--port-file", "/does/not/exist/port", "--port-file is '/does/not/exist/port': it cannot be", "a file in a folder"),
+    ],
+)  # fmt: skip
+def test_what_keeps_it_from_serving_is_said_with_what_helps(
+    tmp_path: Path, flag: str, value: str, said: str, advised: str
+) -> None:
+    answer = _run("--port", "0", "--store-root-dir", str(tmp_path), flag, value)
+
+    assert answer.returncode == 2
+    assert said in answer.stderr
+    assert advised in answer.stderr.partition("Try: ")[2]
+    assert "Traceback" not in answer.stderr
+
+
 def test_a_store_has_one_server_at_a_time(server: LocalStreamManager) -> None:
     answer = _run("--port", "0", "--store-root-dir", str(server.root))
 
