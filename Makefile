@@ -130,6 +130,7 @@ wheel: $(STAMP) ## build the wheel, install it with the pins into a fresh enviro
 	build/wheel/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/runtime.txt
 	build/wheel/bin/python -m pip install --quiet --disable-pip-version-check --no-deps dist/*.whl
 	cd / && "$(CURDIR)/build/wheel/bin/s3-file-uploader" version
+	cd / && "$(CURDIR)/build/wheel/bin/stream-manager-local" --version
 
 .PHONY: clean
 clean: ## remove all that make has made, the environments too

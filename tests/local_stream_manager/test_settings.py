@@ -96,7 +96,7 @@ def test_a_wrong_flag_is_named(field: str, value: str) -> None:
     with pytest.raises(SettingsError) as problem:
         settings_from({field: value}, {})
 
-    assert str(problem.value).startswith(f"{flag} is {value!r}: ")
+    assert str(problem.value).startswith(f"{flag} is {value!r}: it ")
 
 
 def test_a_token_is_enough_to_ask_clients_for_it(tmp_path: Path) -> None:

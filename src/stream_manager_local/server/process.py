@@ -45,7 +45,7 @@ RESTARTED_ON = "STREAM_MANAGER_LOCAL_RESTARTED_ON"
 async def serve(settings: Settings, *, server_version: str, restart: Restart) -> int:
     """Serve until SIGTERM or SIGINT; returns which of them came (SIGTERM too when standard input ended).
 
-    Raises StoreUnusable when the folder cannot be used, SettingsError when the port or its file cannot.
+    Raises StoreUnusable when the folder cannot be used, SettingsError when a setting cannot.
     """
     loop = asyncio.get_running_loop()
     stopping: asyncio.Future[int] = loop.create_future()
@@ -53,7 +53,7 @@ async def serve(settings: Settings, *, server_version: str, restart: Restart) ->
         loop.add_signal_handler(number, _on_signal, stopping, int(number))
     _allow_descriptors(settings.most_connections + _OTHER_DESCRIPTORS)
     if settings.stops_with_stdin:
-        loop.add_reader(sys.stdin.fileno(), _on_stdin, loop, stopping)
+        _watch_stdin(loop, stopping)
     store = Store.open(
         settings.root,
         report=_LOG.warning,
@@ -198,6 +198,16 @@ class Identifiers:
 
     def __call__(self) -> str:
         return f"{self._life}-{next(self._numbers)}"
+
+
+def _watch_stdin(loop: asyncio.AbstractEventLoop, stopping: asyncio.Future[int]) -> None:
+    try:
+        loop.add_reader(sys.stdin.fileno(), _on_stdin, loop, stopping)
+    except (OSError, AttributeError, ValueError):  # a file or /dev/null; none at all
+        raise SettingsError(
+            "--stop-with-stdin needs a standard input whose end can be waited for: a pipe or a terminal",
+            "start it with a pipe as its standard input and keep the other end open, or leave the flag out.",
+        ) from None
 
 
 def _on_stdin(loop: asyncio.AbstractEventLoop, stopping: asyncio.Future[int]) -> None:
