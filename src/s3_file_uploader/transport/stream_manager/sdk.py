@@ -17,6 +17,7 @@ import asyncio
 import contextlib
 import json
 import logging
+import os
 import re
 from concurrent.futures import CancelledError, Future
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -399,7 +400,8 @@ _MEANINGS: tuple[tuple[tuple[type[BaseException], ...], Callable[[Any], Exceptio
         (asyncio.CancelledError, CancelledError, asyncio.IncompleteReadError),
         lambda _: LineEnded("it closed the connection"),
     ),
-    ((OSError,), lambda error: LineEnded(error.strerror or str(error))),
+    # asyncio's own text of an error is for programmers.
+    ((OSError,), lambda error: LineEnded(os.strerror(error.errno) if error.errno else str(error))),
 )
 
 
