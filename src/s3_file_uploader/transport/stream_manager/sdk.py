@@ -431,9 +431,7 @@ def _state_of(info: Any) -> StreamState:
     if newest is None or (newest <= 0 and not total_bytes):  # what it is of an empty stream nobody says
         newest = -1
     exported = [
-        one.last_exported_sequence_number
-        for one in info.export_statuses or ()
-        if one.export_config_identifier == _EXPORT
+        _last_exported(one) for one in info.export_statuses or () if one.export_config_identifier == _EXPORT
     ]
     return StreamState(
         plan=StreamPlan(
@@ -449,6 +447,12 @@ def _state_of(info: Any) -> StreamState:
         total_bytes=total_bytes,
         exported=exported[0] if exported else None,
     )
+
+
+def _last_exported(status: Any) -> int | None:
+    """What it is before the first export nobody says either: the first number is no proof of one."""
+    number: int | None = status.last_exported_sequence_number
+    return -1 if number == 0 and status.exported_messages_count == 0 else number
 
 
 def _status_stream_of(definition: Any) -> str:
