@@ -79,8 +79,8 @@ test: $(STAMP) ## run all tests (under 10 minutes on two cores)
 	$(BIN)/pytest -n 2 $(ARGS)
 
 .PHONY: unit
-unit: $(STAMP) ## run the unit and contract tests only
-	$(BIN)/pytest -n 2 tests/unit tests/contract $(ARGS)
+unit: $(STAMP) ## run the unit and contract tests, and those of the local Stream Manager
+	$(BIN)/pytest -n 2 tests/unit tests/contract tests/local_stream_manager $(ARGS)
 
 .PHONY: check
 check: lint types layers test ## all that CI asks for: lint, types, layers, docs, tests
@@ -130,6 +130,7 @@ wheel: $(STAMP) ## build the wheel, install it with the pins into a fresh enviro
 	build/wheel/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/runtime.txt
 	build/wheel/bin/python -m pip install --quiet --disable-pip-version-check --no-deps dist/*.whl
 	cd / && "$(CURDIR)/build/wheel/bin/s3-file-uploader" version
+	cd / && "$(CURDIR)/build/wheel/bin/stream-manager-local" --version
 
 .PHONY: clean
 clean: ## remove all that make has made, the environments too

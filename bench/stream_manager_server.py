@@ -2,10 +2,11 @@
 
     python -m bench.stream_manager_server
 
-Each figure is the best of five runs, as whatever else a machine does can only slow them down: appends per second of AWS's SDK (one thread, one call after the
-other) and of a plain client that keeps 256 requests under way, messages per second of reads of 1000, and
-the CPU and memory of an idle server. Client and server share the machine. The server's own CPU stands
-beside each rate: it is what stays the same on a busy machine.
+Each figure is the best of five runs, as whatever else a machine does can only slow them down: appends per
+second of AWS's SDK (one thread, one call after the other), of a client with Nagle's algorithm that waits for
+each answer (as AWS's for JavaScript), and of a plain client that keeps 256 requests under way; messages
+per second of reads of 1000; the CPU and memory of an idle server. Client and server share the machine. The
+server's own CPU stands beside each rate: it is what stays the same on a busy machine.
 """
 
 from __future__ import annotations
@@ -88,6 +89,8 @@ def main() -> None:
         ("File, flush on write", Persistence.File, True),
     ):
         _show(f"appends, SDK, one thread, {name}", _SYNC_APPENDS, _sync_appends(persistence, flush=flush))
+        if not flush:
+            _show(f"appends, Nagle's algorithm, {name}", _SYNC_APPENDS, _nagle_appends(persistence))
         count = _DURABLE_APPENDS if flush else _PIPELINED_APPENDS
         _show(
             f"appends, {_WINDOW} under way, {name}",
@@ -143,6 +146,26 @@ def _sync_appends(persistence: Persistence, *, flush: bool) -> Work:
         with _client(running, persistence, flush=flush) as client, stopwatch:
             for _ in range(_SYNC_APPENDS):
                 client.append_message("bench", _PAYLOAD)
+
+    return work
+
+
+def _nagle_appends(persistence: Persistence) -> Work:
+    """Head and body in two writes, the second of which the kernel holds back until the first is acknowledged."""
+
+    def work(running: Server, stopwatch: Stopwatch) -> None:
+        with (
+            _client(running, persistence),
+            socket.create_connection(("127.0.0.1", running.port)) as plain,
+        ):
+            plain.sendall(b"\x01" + _frame(1, {"requestId": "hello", "protocolVersion": "1.1.0"}))
+            plain.recv(4096)
+            asked = _frame(4, {"requestId": " ", "name": "bench", "payload": _PAYLOAD})
+            with stopwatch:
+                for _ in range(_SYNC_APPENDS):
+                    plain.sendall(asked[:5])
+                    plain.sendall(asked[5:])
+                    plain.recv(4096)
 
     return work
 

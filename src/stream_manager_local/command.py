@@ -9,10 +9,10 @@ import os
 import signal
 import sys
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from stream_manager_local import faults
-from stream_manager_local.settings import OPTIONS, Settings, SettingsError, settings_from
+from stream_manager_local.settings import OPTIONS, Settings, SettingsError, default_root, settings_from
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -55,6 +55,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _INTERRUPTED
 
 
+class _ShowVersion(argparse.Action):
+    """Looked up only when it is asked for."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
+        sys.stdout.write(f"{PROGRAM} {_version()}\n")
+        parser.exit(_DONE)
+
+
 def parser() -> argparse.ArgumentParser:
     """With a flag for each setting."""
     built = argparse.ArgumentParser(
@@ -64,6 +72,7 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
+    built.add_argument("--version", action=_ShowVersion, nargs=0, help="say the version and exit")
     for option in OPTIONS:
         text = option.help
         if option.variables:
@@ -115,18 +124,13 @@ def _run(settings: Settings, given: list[str]) -> int:
         ended_by = asyncio.run(serve(settings, server_version=_version(), restart=Restart(given)))
     except StoreUnusable as error:
         return _fail(f"the store cannot be used: {error}", "")
-    except OSError as error:
-        return _fail(
-            f"{settings.host}:{settings.port} cannot be listened on: {error.strerror or error}",
-            "stop what uses it, or name another with --port (0 takes a free one).",
-        )
     return _INTERRUPTED if ended_by == signal.SIGINT else _DONE
 
 
 def _make_root(root: Path) -> None:
-    """Only its last part: a mistyped path should not become a tree of folders."""
+    """Of a path that somebody typed only the last part: a mistake should not become a tree of folders."""
     try:
-        root.mkdir(mode=0o700, exist_ok=True)
+        root.mkdir(mode=0o700, exist_ok=True, parents=root == default_root(os.environ))
     except OSError as error:
         raise SettingsError(
             f"the store's folder {root} cannot be made: {error.strerror}",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-__all__ = ["CHOICES", "OPTIONS", "Option", "Settings", "SettingsError", "settings_from"]
+__all__ = ["CHOICES", "OPTIONS", "Option", "Settings", "SettingsError", "default_root", "settings_from"]
 
 KIB = 1 << 10
 MIB = 1 << 20
@@ -94,7 +95,7 @@ def settings_from(flags: Mapping[str, object], environment: Mapping[str, str]) -
             given[option.field] = found
     if token := environment.get(TOKEN_VARIABLE, ""):
         given.setdefault("auth_token", token)
-    settings = replace(Settings(root=_default_root(environment)), **given)  # type: ignore[arg-type]  # each was read as its field has it
+    settings = replace(Settings(root=default_root(environment)), **given)  # type: ignore[arg-type]  # each was read as its field has it
     return _with_authentication(settings, is_said="authenticate" in given)
 
 
@@ -130,7 +131,8 @@ def _with_authentication(settings: Settings, *, is_said: bool) -> Settings:
     return settings if is_said else replace(settings, authenticate=bool(settings.auth_token))
 
 
-def _default_root(environment: Mapping[str, str]) -> Path:
+def default_root(environment: Mapping[str, str]) -> Path:
+    """Where File streams are kept when nobody says where."""
     state = Path(environment.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
     return state / "stream-manager-local"
 
@@ -161,7 +163,10 @@ def _size(least: int, most: int) -> Callable[[str], object]:
 
 def _kilobits(text: str) -> int:
     """Kilobits per second, as the real component has it; bytes per second here."""
-    value = _integer(1, 10**12)(text)
+    try:
+        value = _integer(1, 10**12)(text)
+    except ValueError as error:
+        raise ValueError(f"{error}, in kilobits per second") from None
     assert isinstance(value, int)
     return value * 125
 
@@ -192,7 +197,9 @@ def _token_file(text: str) -> str:
 
 
 def _seconds(text: str) -> float:
-    value = float(text)
+    value = 0.0
+    with suppress(ValueError):
+        value = float(text)
     if not 0 < value < float("inf"):
         raise ValueError("it must be a number of seconds above 0")
     return value

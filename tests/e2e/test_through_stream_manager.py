@@ -13,7 +13,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from s3_file_uploader.keys import unescape
-from support.scripted_stream_manager import ScriptedStreamManager, upload
+from support.scripted_stream_manager import (
+    APPEND,
+    CANCELED,
+    FAILURE,
+    ScriptedStreamManager,
+    Told,
+    upload,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -99,6 +106,34 @@ def test_a_file_that_waits_in_stream_manager_is_explained_and_keeps_its_stream(d
         device.do_all()
         until(lambda: not path.exists())
     assert device.server.objects == {"pre/a.csv": b"content"}
+
+
+@pytest.mark.parametrize("kind", [FAILURE, CANCELED])
+def test_what_fails_again_and_again_is_parked_with_stream_managers_own_words_until_it_is_retried(
+    device: Device, kind: int
+) -> None:
+    for name in ("bad.csv", "good.csv"):
+        (device.folder / name).write_text(name)
+
+    def outcome(task: dict[str, Any]) -> list[Told]:
+        return [Told(kind, "disk on fire")] if "bad" in task["key"] else upload(device.server, task)
+
+    device.server.outcome = outcome
+    attempts = ("--max-attempts", "3", "--retry-backoff", "0.05s")
+    assert device.type("drain", *device.route(), *attempts).returncode == 1
+    [parked] = [json.loads(line) for line in device.type("list", "--json").stdout.splitlines()]
+    assert parked["state"] == "parked"
+    assert "disk on fire" in parked["reason"]
+    handed_over = [
+        json.loads(request["payload"])["key"]
+        for operation, request in device.server.requests
+        if operation == APPEND
+    ]
+    assert sorted(handed_over) == ["pre/bad.csv"] * 3 + ["pre/good.csv"]
+    device.do_all()
+    assert device.type("retry", "--all").returncode == 0
+    assert device.type("drain", *device.route()).returncode == 0
+    assert device.server.objects == {"pre/bad.csv": b"bad.csv", "pre/good.csv": b"good.csv"}
 
 
 def test_an_odd_name_goes_under_an_alias_that_is_gone_afterwards(device: Device) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 import signal
 import socket
 import subprocess
@@ -61,6 +63,51 @@ def test_a_port_that_is_taken_is_said(tmp_path: Path) -> None:
     assert "--port" in answer.stderr
 
 
+def test_the_version_is_told() -> None:
+    answer = _run("--version")
+
+    assert answer.returncode == 0
+    assert re.fullmatch(r"stream-manager-local \S+\n", answer.stdout)
+
+
+def test_without_settings_it_starts_in_a_home_that_has_nothing_yet(tmp_path: Path) -> None:
+    environment = {
+        name: value for name, value in os.environ.items() if not name.startswith("STREAM_MANAGER_")
+    }
+    environment |= {"HOME": str(tmp_path / "home"), "XDG_STATE_HOME": ""}
+    command = [sys.executable, "-m", "stream_manager_local", "--port", "0", "--stop-with-stdin"]
+    finished = subprocess.run(
+        command,
+        env=environment,
+        input="",
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert finished.returncode == 0, finished.stderr
+    assert (tmp_path / "home/.local/state/stream-manager-local").is_dir()
+
+
+@pytest.mark.parametrize(
+    ("flag", "value", "said", "advised"),
+    [
+        ("--host", "192.0.2.1", "192.0.2.1:0 cannot be listened on", "an address of this machine with --host"),
+        ("--port-file", "/does/not/exist/port", "--port-file is '/does/not/exist/port': it cannot be", "a file in a folder"),
+    ],
+)  # fmt: skip
+def test_what_keeps_it_from_serving_is_said_with_what_helps(
+    tmp_path: Path, flag: str, value: str, said: str, advised: str
+) -> None:
+    answer = _run("--port", "0", "--store-root-dir", str(tmp_path), flag, value)
+
+    assert answer.returncode == 2
+    assert said in answer.stderr
+    assert advised in answer.stderr.partition("Try: ")[2]
+    assert "Traceback" not in answer.stderr
+
+
 def test_a_store_has_one_server_at_a_time(server: LocalStreamManager) -> None:
     answer = _run("--port", "0", "--store-root-dir", str(server.root))
 
@@ -113,6 +160,17 @@ def test_it_stops_when_its_standard_input_ends(own_server: LocalStreamManager) -
     own_server.close_stdin()
 
     assert own_server.died() == 0
+
+
+def test_an_input_that_has_no_end_to_wait_for_is_said(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "stream_manager_local", "--port", "0", "--stop-with-stdin"]
+    command += ["--store-root-dir", str(tmp_path)]
+    finished = subprocess.run(
+        command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False
+    )
+
+    assert finished.returncode == 2
+    assert finished.stderr.startswith("stream-manager-local: --stop-with-stdin needs a standard input")
 
 
 def test_it_says_when_the_network_is_let_in(tmp_path: Path) -> None:

@@ -173,7 +173,7 @@ def test_reads_whose_clients_have_left_leave_nothing_behind(tmp_path: Path) -> N
         def leave_many() -> int:
             for _ in range(5):
                 with PlainClient(server.port) as client:
-                    client.write(waiting * 800)
+                    client.write(waiting * 1000)
                     client.write(request(LIST, requestId="last"))
                     assert client.receive().values["requestId"] == "last"
             witness.ask(LIST)

@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import tempfile
+from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,12 +17,12 @@ from stream_manager_local.export.worker import MOST_CANCELED_BYTES
 from stream_manager_local.protocol.codes import Persistence
 from stream_manager_local.store.events import Appended
 from support.exports import HASTY, definition, s3_export, staged, to_scripted, until
+from support.other_owner import OTHER_UID
 from support.s3_transports import MIB, new_file
 from support.scripted_s3 import Line, ScriptedS3, serve
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
+    from collections.abc import Callable, Iterator
 
     from s3_file_uploader.transport.s3.transport import S3Transport
     from stream_manager_local.store.events import Event
@@ -68,6 +71,43 @@ def test_a_file_may_become_another_between_the_look_at_it_and_its_opening(
 
     with ScriptedS3() as store:
         asyncio.run(run())
+
+
+@contextmanager
+def unprivileged() -> Iterator[None]:
+    """As a user to whom rights mean something, should the tests be run by root."""
+    is_root = os.geteuid() == 0
+    if is_root:
+        os.seteuid(OTHER_UID)
+    try:
+        yield
+    finally:
+        if is_root:
+            os.seteuid(0)
+
+
+@pytest.mark.parametrize("closed", ["file", "folder"])
+def test_what_this_user_may_not_read_is_a_failure_that_says_so(tmp_path: Path, closed: str) -> None:
+    async def run(folder: Path) -> None:
+        async with staged(tmp_path, to_scripted(store)) as stage:
+            secret = folder / "below" / "secret"
+            secret.parent.mkdir()
+            secret.write_bytes(b"x")
+            (folder / "open").write_bytes(b"x")
+            (secret if closed == "file" else secret.parent).chmod(0)
+            stage.append(folder / "open", "before")  # what is imported late may be closed to the other user
+            await stage.ended(1)
+            with unprivileged():
+                stage.append(secret, "secret")
+                await stage.ended(2)
+            stage.append(folder / "open", "after")
+            assert await stage.ended(3) == [(0, "Success"), (1, "Failure"), (2, "Success")]
+            assert f"{secret} cannot be read: Permission denied" in stage.statuses()[1]["message"]
+            secret.parent.chmod(0o755)
+
+    with ScriptedS3() as store, tempfile.TemporaryDirectory() as name:
+        os.chmod(name, 0o755)  # the other user passes through
+        asyncio.run(run(Path(name)))
 
 
 def test_tasks_that_are_damaged_on_the_disk_are_left_out_and_the_others_run(

@@ -412,7 +412,7 @@ def test_what_passes_is_waited_for_and_the_task_succeeds_in_the_end(tmp_path: Pa
         assert list(store.objects) == ["/bucket/first", "/bucket/second"]
 
 
-def test_a_store_that_is_not_there_is_waited_for(tmp_path: Path) -> None:
+def test_a_store_that_is_not_there_is_waited_for_until_it_is(tmp_path: Path) -> None:
     with ScriptedS3() as gone:
         pass
 
@@ -422,6 +422,9 @@ def test_a_store_that_is_not_there_is_waited_for(tmp_path: Path) -> None:
             await until(lambda: stage.store.get("tasks").export_status("s3").error_message)
             assert stage.told() == []
             assert stage.cursor() == 0
+            with ScriptedS3(port=gone.port) as back:
+                assert await stage.ended(1) == [(0, "Success")]
+            assert list(back.objects) == ["/bucket/key"]
 
     asyncio.run(run())
 

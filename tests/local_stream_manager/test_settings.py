@@ -62,6 +62,7 @@ def test_a_variable_that_is_empty_counts_as_not_set() -> None:
         ("STREAM_MANAGER_SERVER_PORT", "65536", "it must be an integer from 0 to 65535"),
         ("STREAM_MANAGER_AUTHENTICATE_CLIENT", "maybe", "it must be true or false"),
         ("STREAM_MANAGER_EXPORTER_MAX_BANDWIDTH", "0", "it must be an integer from 1"),
+        ("STREAM_MANAGER_EXPORTER_MAX_BANDWIDTH", "10MB", "in kilobits per second"),
         ("STREAM_MANAGER_EXPORTER_THREAD_POOL_SIZE", "-1", "it must be an integer from 1 to 1000"),
         ("STREAM_MANAGER_MULTIPART_UPLOAD_MIN_PART_SIZE_BYTES", "1024", "it must be from 5242880"),
         ("LOG_LEVEL", "loud", "it must be one of TRACE, DEBUG, INFO, WARN, ERROR"),
@@ -95,7 +96,7 @@ def test_a_wrong_flag_is_named(field: str, value: str) -> None:
     with pytest.raises(SettingsError) as problem:
         settings_from({field: value}, {})
 
-    assert str(problem.value).startswith(f"{flag} is {value!r}: ")
+    assert str(problem.value).startswith(f"{flag} is {value!r}: it ")
 
 
 def test_a_token_is_enough_to_ask_clients_for_it(tmp_path: Path) -> None:

@@ -216,11 +216,16 @@ def _xml(name: str, inner: str) -> bytes:
 class ScriptedS3:
     """`with ScriptedS3(script, …) as store:`; afterwards nothing of it runs any more.
 
-    `certificate` is a name in tests/support/tls; plain HTTP without one.
+    `certificate` is a name in tests/support/tls; plain HTTP without one. `port` is that of a store that was
+    there before; else a free one.
     """
 
     def __init__(
-        self, *scripts: Callable[[Line], None], certificate: str = "", host: str = "127.0.0.1"
+        self,
+        *scripts: Callable[[Line], None],
+        certificate: str = "",
+        host: str = "127.0.0.1",
+        port: int = 0,
     ) -> None:
         self.scripts = scripts or (honest,)
         self.certificate = certificate
@@ -232,7 +237,7 @@ class ScriptedS3:
         self.stored: list[str] = []  # each object and part that was taken, in order
         self.is_over = threading.Event()
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        self._listening = socket.create_server((host, 0), family=family)
+        self._listening = socket.create_server((host, port), family=family)
         self.port: int = self._listening.getsockname()[1]
         self._threads = [threading.Thread(target=self._accept, name="scripted-s3")]
         self._open: list[socket.socket] = []

@@ -63,6 +63,7 @@ class ScriptedStreamManager:
         self.outcome: Callable[[dict[str, Any]], list[Told] | None] = lambda task: upload(self, task)
         self.before_answer: Callable[[int, dict[str, Any]], str] = lambda _op, _request: ""
         self.full_at = 1 << 60
+        self.nothing_exported: dict[str, int] = {"lastExportedSequenceNumber": -1}
         self.connections = 0
         self.port = 0
         self._changed: set[asyncio.Future[None]] = set()
@@ -180,7 +181,7 @@ class ScriptedStreamManager:
             return {}
         stream = self.streams[name]
         if operation == DESCRIBE:
-            return {"messageStreamInfo": _described(stream)}
+            return {"messageStreamInfo": _described(stream, self.nothing_exported)}
         if operation == APPEND:
             return {"sequenceNumber": self._append(stream, request["payload"])}
         return {"messages": await self._read(name, request.get("readMessagesOptions") or {})}
@@ -271,10 +272,11 @@ class _No(Exception):
         self.status = status
 
 
-def _described(stream: Stream) -> dict[str, Any]:
+def _described(stream: Stream, nothing_exported: dict[str, int]) -> dict[str, Any]:
     total = sum(map(len, stream.messages[stream.oldest :]))
     if stream.full_at < 1 << 60 and len(stream.messages) - stream.oldest >= stream.full_at:
         total = stream.definition["maxSize"]
+    exported = {"lastExportedSequenceNumber": stream.exported - 1} if stream.exported else nothing_exported
     return {
         "definition": stream.definition,
         "storageStatus": {
@@ -283,8 +285,7 @@ def _described(stream: Stream) -> dict[str, Any]:
             "totalBytes": total,
         },
         "exportStatuses": [
-            {"exportConfigIdentifier": one["identifier"], "lastExportedSequenceNumber": stream.exported - 1}
-            for one in stream.exports
+            {"exportConfigIdentifier": one["identifier"], **exported} for one in stream.exports
         ],
     }
 

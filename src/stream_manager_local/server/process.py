@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import itertools
 import logging
 import os
 import resource
 import signal
+import socket
 import sys
 from random import Random
 from typing import TYPE_CHECKING
@@ -21,7 +23,7 @@ from stream_manager_local.server.listener import Listener, is_loopback
 from stream_manager_local.server.mischief import Ends, Mischief
 from stream_manager_local.server.polls import Polls
 from stream_manager_local.server.service import Service
-from stream_manager_local.settings import FRAME_OVERHEAD_BYTES
+from stream_manager_local.settings import FRAME_OVERHEAD_BYTES, SettingsError
 from stream_manager_local.store import Choices, Store
 
 if TYPE_CHECKING:
@@ -43,7 +45,7 @@ RESTARTED_ON = "STREAM_MANAGER_LOCAL_RESTARTED_ON"
 async def serve(settings: Settings, *, server_version: str, restart: Restart) -> int:
     """Serve until SIGTERM or SIGINT; returns which of them came (SIGTERM too when standard input ended).
 
-    Raises StoreUnusable when the folder cannot be used, OSError when the port cannot.
+    Raises StoreUnusable when the folder cannot be used, SettingsError when a setting cannot.
     """
     loop = asyncio.get_running_loop()
     stopping: asyncio.Future[int] = loop.create_future()
@@ -51,7 +53,7 @@ async def serve(settings: Settings, *, server_version: str, restart: Restart) ->
         loop.add_signal_handler(number, _on_signal, stopping, int(number))
     _allow_descriptors(settings.most_connections + _OTHER_DESCRIPTORS)
     if settings.stops_with_stdin:
-        loop.add_reader(sys.stdin.fileno(), _on_stdin, loop, stopping)
+        _watch_stdin(loop, stopping)
     store = Store.open(
         settings.root,
         report=_LOG.warning,
@@ -91,7 +93,10 @@ async def _serve(
     faults = Faults(settings.faults, chance=Random(seed))  # noqa: S311  # which fault strikes is no secret
     ends = Ends(crash=lambda: os.kill(os.getpid(), signal.SIGKILL), restart=restart)
     listener = make_listener(settings, store, faults, ends, server_version)
-    restart.port = await listener.start(settings.host, settings.port)
+    try:
+        restart.port = await listener.start(settings.host, settings.port)
+    except OSError as error:
+        raise _cannot_listen(settings, error) from error
     expiring = asyncio.get_running_loop().create_task(_expire(store))
     exports = LateExporter(store, settings, faults)
     try:
@@ -107,6 +112,16 @@ async def _serve(
         with contextlib.suppress(asyncio.CancelledError):
             await expiring
         await exports.close()
+
+
+def _cannot_listen(settings: Settings, error: OSError) -> SettingsError:
+    is_elsewhere = isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL
+    return SettingsError(
+        f"{settings.host}:{settings.port} cannot be listened on: {error.strerror or error}",
+        "name an address of this machine with --host, or leave it out for 127.0.0.1."
+        if is_elsewhere
+        else "stop what uses it, or name another with --port (0 takes a free one).",
+    )
 
 
 def make_listener(
@@ -150,12 +165,22 @@ def _announce(settings: Settings, port: int, seed: int) -> None:
     for fault in settings.faults:
         _LOG.warning("a fault is set: %s (seed %d)", fault, seed)
     if settings.port_file is not None:
-        beside = settings.port_file.with_name(settings.port_file.name + ".new")
-        beside.write_text(f"{port}\n", encoding="ascii")
-        beside.replace(settings.port_file)
+        _write_port(settings.port_file, port)
     _LOG.info("serving: address=%s port=%d store=%s", settings.host, port, settings.root)
     # In the words of the real component: its own tests wait for them.
     _LOG.info("Stream Manager reporting the state: RUNNING")
+
+
+def _write_port(file: Path, port: int) -> None:
+    beside = file.with_name(file.name + ".new")
+    try:
+        beside.write_text(f"{port}\n", encoding="ascii")
+        beside.replace(file)
+    except OSError as error:
+        raise SettingsError(
+            f"--port-file is {str(file)!r}: it cannot be written: {error.strerror}",
+            "name a file in a folder that is there and that this user may write to.",
+        ) from error
 
 
 def _withdraw(port_file: Path | None) -> None:
@@ -173,6 +198,16 @@ class Identifiers:
 
     def __call__(self) -> str:
         return f"{self._life}-{next(self._numbers)}"
+
+
+def _watch_stdin(loop: asyncio.AbstractEventLoop, stopping: asyncio.Future[int]) -> None:
+    try:
+        loop.add_reader(sys.stdin.fileno(), _on_stdin, loop, stopping)
+    except (OSError, AttributeError, ValueError):  # a file or /dev/null; none at all
+        raise SettingsError(
+            "--stop-with-stdin needs a standard input whose end can be waited for: a pipe or a terminal",
+            "start it with a pipe as its standard input and keep the other end open, or leave the flag out.",
+        ) from None
 
 
 def _on_stdin(loop: asyncio.AbstractEventLoop, stopping: asyncio.Future[int]) -> None:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from stream_manager_local.protocol.requests import ReadRequest
     from stream_manager_local.store import Message, Stream
 
-__all__ = ["MOST_BYTES", "MOST_MESSAGES", "last_needed", "read_now"]
+__all__ = ["MOST_BYTES", "MOST_MESSAGES", "answer_bytes", "last_needed", "read_now"]
 
 # An answer stops here although the client would take more: it gets the rest with its next request.
 MOST_BYTES = 16 << 20
@@ -21,6 +21,7 @@ MOST_MESSAGES = 50_000
 # much memory while they are put together.
 _LAST_BYTES = (1 << 30) - (256 << 20)
 _LAST_MESSAGES = 1_000_000
+_AROUND_BYTES = 80  # of a message in an answer: keys, numbers and lengths; the stream's name comes on top
 
 
 def last_needed(stream: Stream, request: ReadRequest) -> int:
@@ -43,18 +44,20 @@ def read_now(stream: Stream, request: ReadRequest) -> list[Message] | None:
         raise _too_many(request)
     start = max(request.start, stream.oldest)
     messages = stream.read(start, min(request.most, max(request.least, MOST_MESSAGES)), most_bytes=MOST_BYTES)
-    size = _size(messages)
+    size = answer_bytes(stream, messages)
     while len(messages) < request.least:
         more = stream.read(start + len(messages), request.least - len(messages), most_bytes=MOST_BYTES)
-        size += _size(more)
+        size += answer_bytes(stream, more)
         if not more or size > _LAST_BYTES:
             raise _too_many(request)
         messages += more
     return messages
 
 
-def _size(messages: list[Message]) -> int:
-    return sum(len(each.payload) for each in messages)
+def answer_bytes(stream: Stream, messages: list[Message]) -> int:
+    """At least what they take in an answer."""
+    around = _AROUND_BYTES + len(stream.definition.name)
+    return sum(around + len(each.payload) for each in messages)
 
 
 def _too_many(request: ReadRequest) -> Refused:

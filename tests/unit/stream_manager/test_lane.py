@@ -691,7 +691,9 @@ def test_nobody_there_is_said_at_once_and_leaks_nothing(tmp_path: Path) -> None:
     async def run() -> None:
         async with open_lane(gone.port, tmp_path) as lane:
             for _ in range(3):
-                with pytest.raises(Unreachable, match=r"no Stream Manager at 127\.0\.0\.1"):
+                with pytest.raises(
+                    Unreachable, match=r"no Stream Manager at 127\.0\.0\.1:\d+: Connection refused"
+                ):
                     await lane.deliver(courier.delivery(path, "key"))
             before = Belongings.now()
             for _ in range(30):
@@ -820,3 +822,51 @@ def test_nothing_is_asked_of_stream_manager_while_nobody_waits(
             assert len(server.requests) == asked
 
     bounded(run())
+
+
+# -- stopping
+
+
+def test_a_cancelled_delivery_holds_up_no_other_and_what_never_began_is_not_handed_over(
+    server: ScriptedStreamManager, tmp_path: Path
+) -> None:
+    courier = Courier("bucket")
+    server.outcome = lambda _task: None
+
+    async def run() -> None:
+        async with open_lane(server.port, tmp_path) as lane:
+            files = [new_file(tmp_path, str(number), f"f{number}") for number in range(10)]
+            outcomes = [lane.deliver(courier.delivery(path, path[1:])) for path in files]
+            at_once = lane.deliver(courier.delivery(new_file(tmp_path, name="late"), "late"))
+            at_once.cancel()
+            await until(lambda: len(appended(server)) == 10)
+            for outcome in outcomes[:5]:
+                outcome.cancel()
+            server.do(lambda: setattr(server, "outcome", lambda task: upload(server, task)))
+            await asyncio.gather(*outcomes[5:])
+            ended = await asyncio.gather(*outcomes[:5], at_once, return_exceptions=True)
+            assert {type(error) for error in ended} == {asyncio.CancelledError}
+
+    bounded(run())
+    assert len(appended(server)) == len(server.objects) == 10
+
+
+def test_closing_ends_whatever_waits_and_comes_with_interrupted(
+    server: ScriptedStreamManager, tmp_path: Path
+) -> None:
+    courier = Courier("bucket")
+    server.outcome = lambda _task: None
+
+    async def run() -> list[object]:
+        async with open_lane(server.port, tmp_path) as lane:
+            files = [new_file(tmp_path, str(number), f"f{number}") for number in range(10)]
+            outcomes = [lane.deliver(courier.delivery(path, path[1:])) for path in files]
+            await until(lambda: appended(server))
+            await lane.close()
+            outcomes.append(lane.deliver(courier.delivery(files[0], "late")))
+            ended = await asyncio.gather(*outcomes, return_exceptions=True)
+            await lane.close()  # a second time is one time too many, and no harm
+            return list(ended)
+
+    assert {type(error) for error in bounded(run())} == {Interrupted}
+    assert "late" not in {task["key"] for task in appended(server)}

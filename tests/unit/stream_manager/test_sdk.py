@@ -293,6 +293,25 @@ def test_a_stream_that_gave_its_only_task_back_is_not_taken_for_one_that_never_h
         line.hang_up()
 
 
+@pytest.mark.parametrize(
+    "said",
+    [{"lastExportedSequenceNumber": -1}, {"lastExportedSequenceNumber": 0, "exportedMessagesCount": 0}],
+)
+def test_a_first_task_that_is_still_to_be_done_is_not_taken_for_done(said: dict[str, int]) -> None:
+    with ScriptedStreamManager() as there:
+        there.nothing_exported = said
+        there.outcome = lambda _task: None
+        line = line_to(there.port)
+        line.create(StreamPlan("mine", 1 << 20, 1 << 16, flush_on_write=True, status_stream="told")).result()
+        assert line.append("mine", [b"{}"]).result(SECONDS) == [0]
+        state = line.describe("mine").result(SECONDS)
+        assert (state.exported, state.is_drained) == (-1, False)
+        there.do(lambda: setattr(there, "outcome", lambda _task: []))
+        state = line.describe("mine").result(SECONDS)
+        assert (state.exported, state.is_drained) == (0, True)
+        line.hang_up()
+
+
 def test_a_task_is_what_the_sdk_makes_of_it_and_metadata_goes_with_it() -> None:
     said = task_payload("file:///a", "bucket", "key", {"made-by": "us"})
     assert said == (

@@ -6,7 +6,9 @@ the file again, in the thread that looks at files.
 
 from __future__ import annotations
 
+import base64
 import os
+import zlib
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from s3_file_uploader.transport.contract import OpenFile
+    from s3_file_uploader.transport.s3.checksums import Running
     from s3_file_uploader.transport.s3.store import Store
 
 __all__ = ["Heads", "compare"]
@@ -68,18 +71,44 @@ def compare(headers: Mapping[str, str], opened: OpenFile) -> str:
     size = headers.get("content-length", "")
     if size != str(opened.size):
         raise Unproven(f"the object has {size or 'an unknown number of'} bytes, the file {opened.size}")
-    for checksum in (CRC64NVME, CRC32C):
-        told = checksum.echo(headers)
+    for name, start in _COMPARABLE.items():
+        told = headers.get(f"x-amz-checksum-{name}", "")
         if not told or "-" in told:  # with a dash: of parts, which nobody here knows
             continue
-        running, offset = checksum.running(), 0
-        while offset < opened.size:
-            piece = os.pread(opened.fileno(), _PIECE_BYTES, offset)
-            if not piece:
-                raise FileChanged("the file has become shorter")
-            running.update(piece)
-            offset += len(piece)
-        if running.text() != told:
-            raise Unproven(f"the object's {checksum.name} is {told}, the file's {running.text()}")
-        return f"{checksum.name}:{told}"
+        ours = _text_of(start(), opened)
+        if ours != told:
+            raise Unproven(f"the object's {name} is {told}, the file's {ours}")
+        return f"{name}:{told}"
     return ""
+
+
+def _text_of(running: Running, opened: OpenFile) -> str:
+    offset = 0
+    while offset < opened.size:
+        piece = os.pread(opened.fileno(), _PIECE_BYTES, offset)
+        if not piece:
+            raise FileChanged("the file has become shorter")
+        running.update(piece)
+        offset += len(piece)
+    return running.text()
+
+
+class _RunningCrc32:
+    """What AWS's own SDKs send unless they are told otherwise."""
+
+    def __init__(self) -> None:
+        self._value = 0
+
+    def update(self, data: bytes | bytearray | memoryview, /) -> None:
+        self._value = zlib.crc32(data, self._value)
+
+    def text(self) -> str:
+        return base64.b64encode(self._value.to_bytes(4, "big")).decode("ascii")
+
+
+# The strongest first.
+_COMPARABLE: Mapping[str, Callable[[], Running]] = {
+    CRC64NVME.name: CRC64NVME.running,
+    CRC32C.name: CRC32C.running,
+    "crc32": _RunningCrc32,
+}

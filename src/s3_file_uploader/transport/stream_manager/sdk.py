@@ -17,6 +17,7 @@ import asyncio
 import contextlib
 import json
 import logging
+import os
 import re
 from concurrent.futures import CancelledError, Future
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -399,7 +400,8 @@ _MEANINGS: tuple[tuple[tuple[type[BaseException], ...], Callable[[Any], Exceptio
         (asyncio.CancelledError, CancelledError, asyncio.IncompleteReadError),
         lambda _: LineEnded("it closed the connection"),
     ),
-    ((OSError,), lambda error: LineEnded(error.strerror or str(error))),
+    # asyncio's own text of an error is for programmers.
+    ((OSError,), lambda error: LineEnded(os.strerror(error.errno) if error.errno else str(error))),
 )
 
 
@@ -431,9 +433,7 @@ def _state_of(info: Any) -> StreamState:
     if newest is None or (newest <= 0 and not total_bytes and oldest <= 0):
         newest = -1
     exported = [
-        one.last_exported_sequence_number
-        for one in info.export_statuses or ()
-        if one.export_config_identifier == _EXPORT
+        _last_exported(one) for one in info.export_statuses or () if one.export_config_identifier == _EXPORT
     ]
     return StreamState(
         plan=StreamPlan(
@@ -449,6 +449,12 @@ def _state_of(info: Any) -> StreamState:
         total_bytes=total_bytes,
         exported=exported[0] if exported else None,
     )
+
+
+def _last_exported(status: Any) -> int | None:
+    """What it is before the first export nobody says either: the first number is no proof of one."""
+    number: int | None = status.last_exported_sequence_number
+    return -1 if number == 0 and status.exported_messages_count == 0 else number
 
 
 def _status_stream_of(definition: Any) -> str:
