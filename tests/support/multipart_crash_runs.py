@@ -27,9 +27,10 @@ from botocore.config import Config
 from s3_file_uploader.config import Rule, Settings
 from s3_file_uploader.pipeline import Uploader
 from s3_file_uploader.transport.s3 import S3Transport, checkpoint, engine
+from s3_file_uploader.transport.s3.cargo import FileSlice
 from s3_file_uploader.transport.s3.credentials import CredentialSource
 from s3_file_uploader.transport.s3.endpoint import Endpoint
-from s3_file_uploader.transport.s3.exchange import Exchanger, FileSlice
+from s3_file_uploader.transport.s3.exchange import Exchanger
 from support import lives
 from support.lives import QUICK, SteppingLedger, Steps
 

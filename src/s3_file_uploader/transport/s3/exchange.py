@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from s3_file_uploader.transport.s3.endpoint import Endpoint
     from s3_file_uploader.transport.s3.reactor import Reactor
 
-__all__ = ["Exchanger", "FileSlice"]
+__all__ = ["Exchanger"]
 
 HELD_LIMIT_BYTES = 8 * 1024 * 1024  # of bodies in memory, all connections together
 EXPECT_ABOVE_BYTES = 1024 * 1024

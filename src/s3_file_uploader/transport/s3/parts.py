@@ -10,9 +10,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from s3_file_uploader.errors import Concern, DeliveryError, Interrupted, TransferFault
+from s3_file_uploader.transport.s3.cargo import FileSlice
 from s3_file_uploader.transport.s3.checkpoint import part_size_of
 from s3_file_uploader.transport.s3.checksums import check_echo
-from s3_file_uploader.transport.s3.exchange import FileSlice
 from s3_file_uploader.transport.s3.faults import ContentRejected
 from s3_file_uploader.transport.s3.upload import digest_slice
 from s3_file_uploader.transport.s3.xml import Part, parts_of

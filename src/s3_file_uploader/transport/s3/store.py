@@ -32,10 +32,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from s3_file_uploader.errors import DeliveryError
+    from s3_file_uploader.transport.s3.cargo import FileSlice
     from s3_file_uploader.transport.s3.connection import Deadlines
     from s3_file_uploader.transport.s3.credentials import Credentials, CredentialSource
     from s3_file_uploader.transport.s3.endpoint import Endpoint
-    from s3_file_uploader.transport.s3.exchange import Exchanger, FileSlice
+    from s3_file_uploader.transport.s3.exchange import Exchanger
     from s3_file_uploader.transport.s3.http1 import Response
     from s3_file_uploader.transport.s3.reactor import Reactor
 
