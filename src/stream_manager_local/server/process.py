@@ -115,6 +115,8 @@ async def _serve(
 
 
 def _cannot_listen(settings: Settings, error: OSError) -> SettingsError:
+    if error.errno is None:  # what asyncio of Python 3.13 says where no address was one of this machine's
+        error = OSError(errno.EADDRNOTAVAIL, os.strerror(errno.EADDRNOTAVAIL))
     is_elsewhere = isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL
     return SettingsError(
         f"{settings.host}:{settings.port} cannot be listened on: {error.strerror or error}",
