@@ -90,7 +90,7 @@ def _examine(settings: Settings, *, probe: bool) -> Iterator[Finding]:
     yield from chain.from_iterable(map(examine_folders, settings.rules))
     through = [rule for rule in settings.rules if rule.transport == "stream-manager"]
     if through:
-        from s3_file_uploader.cli.doctor.stream_manager import (  # noqa: PLC0415  # as above
+        from s3_file_uploader.cli.doctor.stream_manager import (  # noqa: PLC0415  # AWS's SDK
             examine_stream_manager,
         )
 

@@ -71,8 +71,8 @@ def _proxies(settings: Settings, environment: Mapping[str, str]) -> dict[str, tu
     if not any(name.lower().endswith("_proxy") for name in environment):
         return {}
     from s3_file_uploader.transport.s3.endpoint import Endpoint  # noqa: PLC0415  # the whole engine
-    from s3_file_uploader.transport.s3.proxy import Proxies  # noqa: PLC0415  # as above
-    from s3_file_uploader.transport.s3.rule_lanes import variant_of  # noqa: PLC0415  # as above
+    from s3_file_uploader.transport.s3.proxy import Proxies  # noqa: PLC0415  # the whole engine
+    from s3_file_uploader.transport.s3.rule_lanes import variant_of  # noqa: PLC0415  # the whole engine
 
     found: dict[str, tuple[str, str]] = {}
     for rule in settings.rules:

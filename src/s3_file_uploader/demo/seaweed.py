@@ -158,7 +158,7 @@ class SeaweedFS:
         # It makes these sockets in /tmp, whatever TMPDIR says, and leaves them there.
         self._sockets = [
             *(f"/tmp/seaweedfs-{name}-{port}.sock" for name, port in http_ports.items()),  # noqa: S108 - the server's own choice
-            *(f"/tmp/seaweedfs-{name}-grpc-{port}.sock" for name, port in grpc_ports.items()),  # noqa: S108 - as above
+            *(f"/tmp/seaweedfs-{name}-grpc-{port}.sock" for name, port in grpc_ports.items()),  # noqa: S108 - the server's own choice
         ]
         self._process = start_kept(
             [

@@ -26,6 +26,7 @@ from s3_file_uploader.errors import (
 )
 from s3_file_uploader.model import Receipt
 from s3_file_uploader.transport.fake_faults import FakeUpload, Fault, fault_error
+from s3_file_uploader.transport.outcome import settle
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
@@ -100,15 +101,7 @@ class FakeTransport:
 
     def _end(self, outcome: asyncio.Future[Receipt], task: asyncio.Task[Receipt]) -> None:
         del self._running[outcome]
-        error = None if task.cancelled() else task.exception()
-        if outcome.done():
-            return
-        if task.cancelled():
-            outcome.set_exception(Interrupted("stopped"))
-        elif error is not None:
-            outcome.set_exception(error)
-        else:
-            outcome.set_result(task.result())
+        settle(outcome, task)
 
     # -- one delivery
 

@@ -21,8 +21,8 @@ def head(kind: int, value: int) -> bytes:
         return bytes((kind | value,))
     if value <= 0xFF:  # noqa: PLR2004  # as many bytes as it needs
         return bytes((kind | _ONE, value))
-    if value <= 0xFFFF:  # noqa: PLR2004  # as above
+    if value <= 0xFFFF:  # noqa: PLR2004  # two bytes
         return _PACK_2(kind | _TWO, value)
-    if value <= 0xFFFFFFFF:  # noqa: PLR2004  # as above
+    if value <= 0xFFFFFFFF:  # noqa: PLR2004  # four bytes
         return _PACK_4(kind | _FOUR, value)
     return _PACK_8(kind | _EIGHT, value)

@@ -60,8 +60,7 @@ class _Job:
             return
         try:
             self.result = self.work(buffer)
-        # Whatever it dies of belongs to whoever gave it; the thread must go on for all the others.
-        except BaseException as error:  # noqa: BLE001
+        except BaseException as error:  # noqa: BLE001  # its giver's to hear of; the thread goes on for the others
             self.error = error
 
 

@@ -32,6 +32,7 @@ from s3_file_uploader.errors import (
     Unproven,
 )
 from s3_file_uploader.model import Receipt
+from s3_file_uploader.transport.outcome import settle
 from s3_file_uploader.transport.stream_manager.aliases import is_safe
 from s3_file_uploader.transport.stream_manager.appending import Appender
 from s3_file_uploader.transport.stream_manager.checkpoint import Saved
@@ -144,15 +145,7 @@ class Lane:
         if not self._running:
             for search in self._searches.values():
                 search.forget()
-        error = None if task.cancelled() else task.exception()
-        if outcome.done():
-            return
-        if task.cancelled():
-            outcome.set_exception(Interrupted("stopped"))
-        elif error is not None:
-            outcome.set_exception(error)
-        else:
-            outcome.set_result(task.result())
+        settle(outcome, task)
 
     # -- one delivery
 

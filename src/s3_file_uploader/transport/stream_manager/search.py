@@ -44,6 +44,8 @@ class Search:
                 self.forget()
             first = max(after + 1, self._outlet.oldest, self._outlet.newest + 1 - _MOST_SEARCHED)
             end = self._outlet.newest + 1
+            if end - self._first > 2 * _MOST_SEARCHED:  # a lane that is never idle never forgets
+                self.forget()
             if self._first == self._next:
                 self._first = self._next = first
             if first < self._first:
