@@ -58,8 +58,10 @@ $(STAMP): requirements/dev.txt pyproject.toml
 pins: ## compile requirements/*.txt anew from pyproject.toml and requirements/*.in
 	rm -rf build/pins && python3 -m venv build/pins
 	build/pins/bin/python -m pip install --quiet --disable-pip-version-check uv
-	$(COMPILE) pyproject.toml -o requirements/runtime.txt
 	$(COMPILE) pyproject.toml requirements/dev.in -o requirements/dev.txt
+	$(COMPILE) pyproject.toml -c requirements/dev.txt -o requirements/runtime.txt
+	$(COMPILE) pyproject.toml requirements/component.in -c requirements/dev.txt --extra greengrass --extra stream-manager -o requirements/component.txt
+	$(COMPILE) pyproject.toml requirements/component.in -c requirements/dev.txt --extra greengrass -o requirements/component-direct.txt
 	$(COMPILE) requirements/bench.in -o requirements/bench.txt
 
 # UPGRADE=1 takes the newest versions; without it what is pinned stays where it may.
