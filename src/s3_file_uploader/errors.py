@@ -7,6 +7,10 @@
     │   ├── LedgerNewer                 written by a newer version
     │   ├── LedgerUnavailable           its disk is full, or refuses: a running daemon waits for it
     │   └── LedgerBusy                  another process holds it
+    ├── NucleusError                    the Greengrass nucleus that started us
+    │   ├── NucleusLost                 its IPC is gone: only a new start gets a new connection
+    │   ├── NucleusSilent               it does not answer in time
+    │   └── NucleusRefuses              it says no, or does not know the question
     ├── RemovalFailed                   a delivered file could not be removed; it stays, and is never re-sent
     └── DeliveryError                   one delivery did not end with a receipt
         ├── FileChanged                 FILE         settles again; not a failure
@@ -55,6 +59,10 @@ __all__ = [
     "LedgerNewer",
     "LedgerUnavailable",
     "Misconfigured",
+    "NucleusError",
+    "NucleusLost",
+    "NucleusRefuses",
+    "NucleusSilent",
     "Refused",
     "RemovalFailed",
     "Throttled",
@@ -102,6 +110,28 @@ class LedgerUnavailable(LedgerError):
 
 class LedgerBusy(LedgerError):
     """Another process holds the ledger; the message names it."""
+
+
+class NucleusError(UploaderError):
+    """The Greengrass nucleus did not do what it was asked."""
+
+    advice = "Look at the nucleus's own log; it starts the component again by itself."
+
+
+class NucleusLost(NucleusError):
+    """The connection to the nucleus is gone, and its token is good for no other."""
+
+
+class NucleusSilent(NucleusError):
+    """The nucleus does not answer in time."""
+
+
+class NucleusRefuses(NucleusError):
+    """The nucleus says no. `code` is the name of its error (`UnauthorizedError`, `ServiceError`)."""
+
+    def __init__(self, message: str, *, code: str, advice: str = "") -> None:
+        super().__init__(message, advice=advice)
+        self.code = code
 
 
 class RemovalFailed(UploaderError):

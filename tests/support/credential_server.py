@@ -29,6 +29,7 @@ class CredentialServer:
     lifetime_seconds: float = 3600.0
     failing: bool = False
     numbered: bool = True
+    keys: tuple[str, str] | None = None  # access key id and secret that some store knows
     gate: threading.Event = field(default_factory=threading.Event)  # unset: answers wait
     asked: list[tuple[str, str]] = field(default_factory=list)  # path, Authorization
     arrived: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
@@ -46,10 +47,11 @@ class CredentialServer:
         if self.failing:
             return 500, b'{"message": "THE-SECRET failed"}'
         expiry = time.gmtime(time.time() + self.lifetime_seconds)
+        key, secret = self.keys or (f"KEY-{len(self.asked) if self.numbered else 0}", "THE-SECRET")
         document = {
             "Code": "Success",
-            "AccessKeyId": f"KEY-{len(self.asked) if self.numbered else 0}",
-            "SecretAccessKey": "THE-SECRET",
+            "AccessKeyId": key,
+            "SecretAccessKey": secret,
             "Token": "THE-TOKEN",
             "Expiration": time.strftime("%Y-%m-%dT%H:%M:%SZ", expiry),
         }

@@ -32,7 +32,8 @@ _ALL = (
         "SRC DST [options]",
         "Watch SRC and send each file to DST once it is finished; remove it once its upload is proven. "
         "Runs until it is told to stop (SIGTERM, Ctrl-C): it then lets what can finish in 5 seconds "
-        "finish, and goes on where it stopped the next time.",
+        "finish, and goes on where it stopped the next time. Started by a Greengrass nucleus and without "
+        "arguments, it takes its settings from the component's configuration and follows their changes.",
         (
             "run '/data/*.csv' s3://bucket/prefix",
             "run /var/spool/out s3://bucket --active-file-timeout 5m",

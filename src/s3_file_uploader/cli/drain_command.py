@@ -73,7 +73,13 @@ def _drain(loaded: Loaded, out: TextIO, *, include_active: bool) -> int:
             configure(level, settings.log_format)
             watcher = Lines(errors, time.monotonic).watch
         started = time.monotonic()
-        summary = upload(settings, stop, until_done=True, include_active=include_active, watcher=watcher)
+        summary = upload(
+            settings,
+            stop,
+            until_done=True,
+            include_active=include_active,
+            companion=lambda uploader, _folder: watcher(uploader.progress),
+        )
         out.writelines(f"{line}\n" for line in summary_lines(summary, time.monotonic() - started))
         return exit_code_of(summary, stop.signal_number)
 

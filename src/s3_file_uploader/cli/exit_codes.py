@@ -14,6 +14,7 @@ class ExitCode(IntEnum):
     SOME_FAILED = 1
     USAGE = 2
     DESTINATION = 3
+    RESTART = 4
     BUG = 70
     INTERRUPTED = 130
 
@@ -23,6 +24,8 @@ EXIT_CODE_TABLE = {
     ExitCode.SOME_FAILED: "some files failed or are parked, or `check` found something to mend",
     ExitCode.USAGE: "usage, configuration, or a ledger that cannot be used",
     ExitCode.DESTINATION: "the destination cannot be reached or refuses everything",
+    ExitCode.RESTART: "the Greengrass nucleus is to start the component again: its IPC is gone, or a setting changed that"
+    " cannot change while it runs; everything is saved",
     ExitCode.BUG: "a bug: the report on standard error is ready to paste",
     ExitCode.INTERRUPTED: "interrupted by Ctrl-C",
 }

@@ -13,6 +13,7 @@ import gc
 import os
 import resource
 import signal
+import threading
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator
 
     from s3_file_uploader.config import Rule, Settings
-    from s3_file_uploader.pipeline.progress import Progress, Summary
+    from s3_file_uploader.pipeline.progress import Summary
     from s3_file_uploader.transport.contract import Transport
 
 _MOST_OPEN_FILES = 65_536
@@ -48,14 +49,20 @@ _COLLECT_AFTER = 10_000  # new objects: a twentieth of the CPU went there with P
 class Stop:
     """The signals that ask for the end. `signal_number` is the first one, 0 before."""
 
-    def __init__(self) -> None:
+    def __init__(self, within_seconds: float | None = None) -> None:
+        """`within_seconds`: who asks kills us later than that, so we leave by ourselves before."""
         self.signal_number = 0
+        self._within_seconds = within_seconds
         self._tell: Callable[[], object] | None = None
 
     def heard(self, number: int, _frame: object) -> None:
         if self.signal_number:
             os._exit(128 + number)
         self.signal_number = number
+        if self._within_seconds is not None:
+            deadline = threading.Timer(self._within_seconds, os._exit, (0,))
+            deadline.daemon = True
+            deadline.start()
         if self._tell is not None:
             self._tell()
 
@@ -100,10 +107,13 @@ def upload(
     *,
     until_done: bool,
     include_active: bool = False,
-    watcher: Callable[[Progress], Coroutine[Any, Any, None]] | None = None,
+    companion: Callable[[Uploader, str], Coroutine[Any, Any, None]] | None = None,
     transports: Callable[[Rule], Transport] | None = None,
 ) -> Summary:
-    """Hold the ledger and run until stopped, or for a drain until all that can go has gone."""
+    """Hold the ledger and run until stopped, or for a drain until all that can go has gone.
+
+    `companion` runs beside the uploader, which it is given with the ledger's folder, and is cancelled at the end.
+    """
     ignore_lease_signal()
     allow_open_files()
     spare_memory()
@@ -126,7 +136,7 @@ def upload(
             include_active=include_active,
             clock=clock,
         )
-        return _run(_life(uploader, clock, ledger.folder, stop, watcher))
+        return _run(_life(uploader, clock, ledger.folder, stop, companion))
     finally:
         ledger.close()
 
@@ -163,19 +173,19 @@ async def _life(
     clock: Clock,
     folder: str,
     stop: Stop,
-    watcher: Callable[[Progress], Coroutine[Any, Any, None]] | None,
+    companion: Callable[[Uploader, str], Coroutine[Any, Any, None]] | None,
 ) -> Summary:
     loop = asyncio.get_running_loop()
     stop.tell(lambda: loop.call_soon_threadsafe(uploader.stop))
     control = await serve(folder, _commands(uploader, clock))
-    watching = loop.create_task(watcher(uploader.progress)) if watcher is not None else None
+    beside = loop.create_task(companion(uploader, folder)) if companion is not None else None
     try:
         return await uploader.run()
     finally:
         await control.close()
-        if watching is not None:
-            watching.cancel()
-            await asyncio.gather(watching, return_exceptions=True)
+        if beside is not None:
+            beside.cancel()
+            await asyncio.gather(beside, return_exceptions=True)
 
 
 def _commands(uploader: Uploader, clock: Clock) -> dict[str, Callable[..., Any]]:

@@ -14,7 +14,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from s3_file_uploader.config.declaration import Group
-from s3_file_uploader.config.fields import RULE_FIELDS
+from s3_file_uploader.config.fields import PROCESS_FIELDS, RULE_FIELDS
 from s3_file_uploader.config.problems import shown
 from s3_file_uploader.errors import ConfigurationError
 
@@ -29,6 +29,7 @@ __all__ = [
     "check_bandwidth",
     "check_carriage",
     "check_effect",
+    "check_telemetry",
     "leave_out",
     "needs_store",
     "stream_manager_port",
@@ -143,6 +144,27 @@ def check_bandwidth(
             f"rule {', '.join(through)} is stream-manager, which sends at its own pace; leave it out, and set "
             "STREAM_MANAGER_EXPORTER_MAX_BANDWIDTH (kbit/s) in Stream Manager's configuration"
         )
+
+
+def check_telemetry(
+    process: Mapping[str, Any],
+    origins: Mapping[tuple[str, str], str],
+    environment: Mapping[str, str],
+    problems: Problems,
+    *,
+    is_component: bool,
+) -> None:
+    """What concerns the nucleus needs one, and what its topics hold must be known."""
+    for each in PROCESS_FIELDS:
+        if each.setting.group is not Group.GREENGRASS:
+            continue
+        value, origin = process.get(each.attribute, each.default), origins.get(("", each.key), "")
+        if not is_component and value != each.default:
+            problems.add(
+                f"{origin}: {each.key} has no effect: no Greengrass nucleus has started this process"
+            )
+        if isinstance(value, str) and "!{thingName}" in value and not environment.get("AWS_IOT_THING_NAME"):
+            problems.add(f"{origin}: {each.key} has !{{thingName}}, and AWS_IOT_THING_NAME is not set")
 
 
 def stream_manager_port(said: object, environment: Mapping[str, str]) -> int:

@@ -23,6 +23,7 @@ class Group(Enum):
     OBJECT = "What the objects are like"
     STORE = "The store"
     STREAM_MANAGER = "Stream Manager"
+    GREENGRASS = "Greengrass"
     PROCESS = "The process"
 
 

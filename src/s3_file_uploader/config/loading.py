@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from s3_file_uploader.config import combinations
 from s3_file_uploader.config.arguments import absolute, destination_settings, path_name_of
-from s3_file_uploader.config.carriage import check_bandwidth
+from s3_file_uploader.config.carriage import check_bandwidth, check_telemetry
 from s3_file_uploader.config.completion import complete_process, complete_rule
 from s3_file_uploader.config.document import read_document
 from s3_file_uploader.config.fields import PROCESS_FIELDS, RULE_FIELDS, RULES_KEY, Field
@@ -25,6 +25,11 @@ if TYPE_CHECKING:
 __all__ = ["DEFAULT", "Loaded", "load"]
 
 DEFAULT = "default"
+_COMPONENT = "component configuration"
+_COMPONENT_ADVICE = (
+    "Mend it in the component's configuration, by a deployment that merges the corrected keys; `s3-file-uploader"
+    " config schema` lists all of them."
+)
 _NAME = "Name"
 _TOP_KEYS = (*(each.key for each in PROCESS_FIELDS), *(each.key for each in RULE_FIELDS), RULES_KEY)
 _RULE_KEYS = tuple(each.key for each in RULE_FIELDS)
@@ -72,6 +77,7 @@ def load(
     source: str | None = None,
     destination: str | None = None,
     environment: Mapping[str, str],
+    component: Mapping[str, object] | None = None,
     reading: bool = False,
     user_id: int | None = None,
     command: str = "run",
@@ -79,6 +85,7 @@ def load(
     """All settings in force, or a ConfigurationError that names everything wrong with them.
 
     `flags` are by key (`{"EndpointUrl": "http://…"}`); `source` and `destination` are SRC and DST.
+    `component` is the configuration that a Greengrass nucleus has for us; it stands in the place of a file.
     `reading`: for commands that look into a ledger and deliver nothing. They need no region and no
     thing name, and no rules either where Name says which ledger. `command` is whose --help to name.
     """
@@ -86,6 +93,9 @@ def load(
     _take_flags(this, flags or {}, source, destination)
     if file is not None:
         _take_document(this, read_document(file), f"file {file}")
+    if component is not None:
+        this.problems = Problems(advice=_COMPONENT_ADVICE)
+        _take_document(this, component, _COMPONENT)
     process = _values(this, PROCESS_FIELDS, "", [this.flags, this.top])
     if reading and "name" in process and not _says_where(this):
         rules: list[Rule] = []
@@ -93,6 +103,8 @@ def load(
         rules = _rules(this)
     combinations.check_rules(rules, this.origins, this.problems)
     check_bandwidth(process, rules, this.origins, this.problems)
+    if not reading:
+        check_telemetry(process, this.origins, environment, this.problems, is_component=component is not None)
     complete_process(process, rules, this.origins, environment, user_id)
     combinations.check_state_directory(process["state_directory"], rules, this.problems)
     this.problems.raise_if_any()
@@ -202,9 +214,13 @@ def _without_name(layer: Layer) -> Layer:
 def _rule(this: _Load, layers: list[Layer], name: str) -> Rule | None:
     """The rule, or None where something in it is wrong (and said)."""
     values = _values(this, RULE_FIELDS, name, layers)
+    is_component = this.file == _COMPONENT
     for each in RULE_FIELDS:
         if each.required and each.key not in this.unreadable and _given(this, each, layers) is None:
-            this.problems.add(_missing(each, f"{this.file}, rule {name}: " if this.has_list else ""))
+            where = (
+                f"{this.file}, rule {name}: " if this.has_list else f"{this.file}: " if is_component else ""
+            )
+            this.problems.add(_missing(each, where, is_component=is_component))
     if len(values) < len(RULE_FIELDS):
         return None
     complete_rule(values, this.origins, this.environment)
@@ -215,9 +231,11 @@ def _rule(this: _Load, layers: list[Layer], name: str) -> Rule | None:
     return rule
 
 
-def _missing(each: Field, where: str) -> str:
+def _missing(each: Field, where: str, *, is_component: bool) -> str:
     if each.key == _NAME:
         return f"{where}{_NAME} is missing: each of {RULES_KEY} needs one; allowed: {each.allowed}"
+    if is_component:
+        return f"{where}{each.key} is missing; allowed: {each.allowed}"
     argument = {"PathName": "SRC, ", "BucketName": "DST, "}[each.key]
     ways = f"{argument}{each.flag} or a configuration file"
     return f"{where}{each.key} is missing: give {ways}; allowed: {each.allowed}"

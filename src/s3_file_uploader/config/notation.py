@@ -23,6 +23,7 @@ from s3_file_uploader.config.units import (
     write_rate,
     write_size,
 )
+from s3_file_uploader.placeholders import PLACEHOLDER
 from s3_file_uploader.source.pattern import Pattern
 from s3_file_uploader.source.selection import Filter
 
@@ -46,6 +47,7 @@ __all__ = [
     "SIZE",
     "SUFFIX",
     "TEXT",
+    "TOPIC",
     "WORD",
     "WORDS",
     "YES_NO",
@@ -158,6 +160,19 @@ def _patterns(raw: object) -> object:
     return patterns
 
 
+def _topic(raw: object) -> object:
+    if not isinstance(raw, str):
+        return raw
+    if len(raw.encode("utf-8", "surrogateescape")) > _LONGEST_TOPIC_BYTES:
+        raise ValueError(f"it is longer than {_LONGEST_TOPIC_BYTES} bytes")
+    if set(raw) & set("+#") or not raw.isprintable():
+        raise ValueError("nobody publishes on a topic with wildcards or control characters")
+    for content in PLACEHOLDER.findall(raw):
+        if content not in _PLACEHOLDERS_OF_TOPICS:
+            raise ValueError(f"!{{{content}}} cannot stand in a topic")
+    return raw
+
+
 def _words(raw: object) -> object:
     """A list of words, or one."""
     words = [raw] if isinstance(raw, str) else raw
@@ -166,6 +181,8 @@ def _words(raw: object) -> object:
     return list(dict.fromkeys(word.strip().lower() if isinstance(word, str) else word for word in words))
 
 
+_LONGEST_TOPIC_BYTES = 256  # AWS IoT Core's limit
+_PLACEHOLDERS_OF_TOPICS = ("thingName", "hostname")
 _BUCKET = (
     r"^([A-Za-z0-9][A-Za-z0-9._-]{1,253}[A-Za-z0-9]|arn:[!-~]+)$"  # AWS's own are narrower: see combinations
 )
@@ -217,6 +234,12 @@ PATH_STYLE = Notation(
 )
 TEXT = Notation("any text", "TEXT", _text, empty_is_a_value=True)
 NAME = Notation("any name", "NAME", _text)
+TOPIC = Notation(
+    "a topic of MQTT without wildcards, at most 256 bytes; may hold !{thingName} and !{hostname}",
+    "TOPIC",
+    _topic,
+    pattern="^[^+#]*$",
+)
 SUFFIX = Notation(
     "the end of a file name, like .done",
     "SUFFIX",

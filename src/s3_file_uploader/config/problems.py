@@ -36,11 +36,12 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 class Problems:
     """Gathers problems; one that concerns several rules through a shared value is said once.
 
-    `command` is the one that was typed, or another that lists all settings.
+    `command` is the one that was typed, or another that lists all settings; `advice` stands where nobody typed.
     """
 
-    def __init__(self, command: str = "run") -> None:
+    def __init__(self, command: str = "run", *, advice: str = "") -> None:
         self._command = command
+        self._given_advice = advice
         self._said: dict[str, None] = {}
 
     def add(self, problem: str) -> None:
@@ -62,6 +63,8 @@ class Problems:
     @property
     def _advice(self) -> str:
         """Not `config show`: it stumbles over the same."""
+        if self._given_advice:
+            return self._given_advice
         if any(MISSING in problem for problem in self._said):
             return f"`s3-file-uploader {self._command} '/data/*.csv' s3://bucket/prefix`, or --config FILE."
         return (

@@ -28,6 +28,8 @@ SINGLE_RULE_NAME = "default"
 # The annotations below are read at run time, by get_type_hints: hence names that only they use.
 _FilesInFlight = Annotated[int, Meta(ge=1, le=1024)]
 _BytesPerSecond = Annotated[int, Meta(ge=1024)]
+_TelemetrySeconds = Annotated[float, Meta(ge=5.0, le=86_400.0)]
+_DeferralSeconds = Annotated[float, Meta(ge=0.0, le=3600.0)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,3 +82,38 @@ class Settings:
         Literal["text", "json"],
         Setting(Group.PROCESS, notation.WORD, "Log lines as key=value text, or as one JSON object each."),
     ] = "text"
+    local_telemetry_topic: Annotated[
+        str | None,
+        Setting(
+            Group.GREENGRASS,
+            notation.TOPIC,
+            "The local topic on which the component publishes what it has done and what waits.",
+            none="off",
+        ),
+    ] = "s3-file-uploader/telemetry"
+    telemetry_topic: Annotated[
+        str | None,
+        Setting(
+            Group.GREENGRASS,
+            notation.TOPIC,
+            "The topic of AWS IoT Core for the same.",
+            none="off",
+        ),
+    ] = None
+    telemetry_interval_seconds: Annotated[
+        _TelemetrySeconds,
+        Setting(
+            Group.GREENGRASS,
+            notation.DURATION,
+            "Time between two of these messages. Trouble, and its end, are told at once.",
+        ),
+    ] = 60.0
+    update_deferral_seconds: Annotated[
+        _DeferralSeconds,
+        Setting(
+            Group.GREENGRASS,
+            notation.DURATION,
+            "How long a deployment that is about to stop the component waits until the parts of large files that "
+            "are under way have arrived.",
+        ),
+    ] = 120.0

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 else:
     _TextHandler = logging.StreamHandler  # it takes no type argument before Python 3.11
 
-__all__ = ["EVENTS", "FIELDS", "Log", "conceal", "configure", "log", "without_secrets"]
+__all__ = ["EVENTS", "FIELDS", "Log", "conceal", "configure", "log", "moment", "without_secrets"]
 
 # Every event a line may begin with. A test holds the source to this table.
 EVENTS: Final[dict[str, str]] = {
@@ -62,6 +62,16 @@ EVENTS: Final[dict[str, str]] = {
     "slowed": "the store asked for fewer requests",
     "aborted": "an unfinished upload that nobody goes on with was taken back",
     "abort_failed": "it could not be taken back; it is tried again",
+    "starting": "as a Greengrass component: asking the nucleus for the configuration",
+    "configuration_refused": "the nucleus's configuration cannot be taken; the old one stays in force",
+    "configuration_unread": "it changed and cannot be read just now; tried again",
+    "nucleus_silent": "the nucleus does not answer; tried again",
+    "nucleus_lacks": "the nucleus does not have an operation, or refuses it; done without",
+    "update_deferred": "a deployment waits for the parts of large files that are under way",
+    "update_allowed": "it has waited long enough",
+    "restarting": "only a new start helps; everything is saved, and the nucleus starts the component again",
+    "telemetry_failed": "the message for the fleet cannot be published",
+    "telemetry_back": "it can again",
     "failed": "something of our own broke; the daemon goes on",
 }
 
@@ -95,6 +105,9 @@ FIELDS: Final[dict[str, str]] = {
     "command": "what was asked",
     "limit": "files in flight",
     "signal": "its name",
+    "operation": "of the nucleus's IPC",
+    "deployment": "the nucleus's id of it",
+    "topic": "of MQTT, or local",
     "pid": "the process",
 }
 
@@ -169,12 +182,18 @@ def configure(
     level: str = "INFO",
     format: str = "text",  # noqa: A002  # as the setting LogFormat is called
     stream: TextIO | None = None,
+    *,
+    is_timed: bool = True,
 ) -> None:
-    """Send lines of `level` and above to `stream` (standard error), as "text" or "json" lines."""
+    """Send lines of `level` and above to `stream` (standard error), as "text" or "json" lines.
+
+    `is_timed`: whether a text line begins with the time; where somebody else writes it there it would stand twice.
+    """
     conceal(*(os.environ.get(variable) for variable in _SECRET_VARIABLES))
     outlet = _Outlet(stream if stream is not None else sys.stderr)
-    outlet.setFormatter(_JsonLines() if format == "json" else _KeyValue())
-    log.logger.handlers[:] = [outlet]
+    outlet.setFormatter(_JsonLines() if format == "json" else _KeyValue(is_timed=is_timed))
+    others = [one for one in log.logger.handlers if not isinstance(one, _Outlet)]
+    log.logger.handlers[:] = [outlet, *others]
     log.logger.propagate = False
     log.logger.setLevel(level.upper())
 
@@ -257,22 +276,28 @@ def _second(whole: int) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(whole))
 
 
-def _moment(created: float) -> str:
+def moment(created: float) -> str:
+    """Seconds since the epoch as lines of the log have them, in UTC."""
     whole = int(created)
     return f"{_second(whole)}.{int((created - whole) * 1000):03d}Z"
 
 
 class _KeyValue(logging.Formatter):
+    def __init__(self, *, is_timed: bool) -> None:
+        super().__init__()
+        self._is_timed = is_timed
+
     def format(self, record: logging.LogRecord) -> str:
         fields: dict[str, Any] = getattr(record, "fields", {})
-        parts = [f"{_moment(record.created)} {record.levelname} {record.msg}"]
+        time = f"{moment(record.created)} " if self._is_timed else ""
+        parts = [f"{time}{record.levelname} {record.msg}"]
         parts += [f"{name}={_written(value)}" for name, value in fields.items()]
         return " ".join(parts)
 
 
 class _JsonLines(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
-        head = {"time": _moment(record.created), "level": record.levelname, "event": record.msg}
+        head = {"time": moment(record.created), "level": record.levelname, "event": record.msg}
         return json.dumps(head | getattr(record, "fields", {}))
 
 
