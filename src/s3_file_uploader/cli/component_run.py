@@ -89,6 +89,7 @@ def _begun(inbox: Inbox, stop: Stop) -> tuple[Nucleus, Settings] | None:
         beginning = loop.create_task(begin(inbox, os.environ))
         stop.tell(lambda: loop.call_soon_threadsafe(beginning.cancel))
         await asyncio.wait([beginning])
+        stop.tell(lambda: None)  # the next loop is not there yet: it asks for itself
         return None if beginning.cancelled() else beginning.result()
 
     log.info("starting", version=__version__)

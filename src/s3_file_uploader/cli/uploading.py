@@ -64,7 +64,8 @@ class Stop:
             deadline.daemon = True
             deadline.start()
         if self._tell is not None:
-            self._tell()
+            with suppress(RuntimeError):  # the loop has ended already, by itself
+                self._tell()
 
     def tell(self, stop: Callable[[], object]) -> None:
         """Call `stop` at the first signal, or now where it has come already. Must wake the event loop."""

@@ -42,6 +42,11 @@ __all__ = ["Nucleus"]
 _ANSWER_SECONDS = 10.0
 _CLOSE_SECONDS = 1.0
 _NOT_FOUND = "ResourceNotFoundError"
+_SERVICE_ERROR = "ServiceError"
+_TOO_LONG_ADVICE = (
+    "Look at the nucleus's own log. Nucleus lite hands over 10 000 bytes of configuration at most: have fewer rules, by"
+    " wildcards, or shorter ones."
+)
 _OF_US_ALL: list[str] = []  # the path of the whole configuration
 
 
@@ -105,6 +110,7 @@ class Nucleus:
         except NucleusRefuses as refusal:
             if refusal.code == _NOT_FOUND:
                 return {}
+            refusal.advice = _TOO_LONG_ADVICE if refusal.code == _SERVICE_ERROR else refusal.advice
             raise
         return dict(answer.value or {})
 

@@ -387,3 +387,13 @@ def test_every_value_has_an_origin() -> None:
     assert found.origins["default", "ActiveFile"] == "implied by DoneMarker"
     assert found.origins["", "Name"] == "derived from the rules"
     assert all(found.origins.values())
+
+
+def test_what_concerns_a_nucleus_is_refused_where_none_has_started_us() -> None:
+    with pytest.raises(ConfigurationError, match="TelemetryTopic has no effect: no Greengrass nucleus"):
+        load(
+            flags={"TelemetryTopic": "fleet/x"},
+            source="/data/*.csv",
+            destination="s3://fleet-data",
+            environment={"AWS_REGION": "eu-central-1"},
+        )

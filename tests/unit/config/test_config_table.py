@@ -48,6 +48,7 @@ StorageClass ServerSideEncryption KmsKeyId KmsEncryptionContext BucketKeyEnabled
 ContentType ContentEncoding CacheControl Acl ExpectedBucketOwner RequestPayer ChecksumAlgorithm SignPayload
 OnExisting UseDualStack UseFips UseAccelerate
 Streams StreamMaxSize StreamFlushOnWrite StreamManagerPort Verify
+LocalTelemetryTopic TelemetryTopic TelemetryInterval UpdateDeferral
 """
 KEYS = frozenset(LISTED.split())
 
