@@ -103,7 +103,7 @@ def _policy(**values: Any) -> Callable[..., readiness.Policy]:
     return changed
 
 
-def _no_second_look(self: settling.Settling, entries: Sequence[Entry]) -> list[settling.ReadyFile]:
+def _no_second_look(self: settling.Settling, rule: Any, entries: Sequence[Entry]) -> list[settling.ReadyFile]:
     return [settling.ReadyFile(entry, needs_proof=False) for entry in entries]
 
 
@@ -258,7 +258,7 @@ def _move_over_anything(edge: Any, from_fd: int, old: bytes, to_fd: int, new: by
 # -- recovery
 
 
-def _forget_intents(self: recovery.Recovery, only: Any = None) -> list[Any]:
+def _forget_intents(self: recovery.Recovery, select: Any = None) -> list[Any]:
     self._writes.write(
         lambda: self._endings.drop_intents([one.id for one in self._endings.intents()])
     ).result()

@@ -202,7 +202,8 @@ class World:
         running.life.end()
         self._name_stage(None)
         running.loop.kill()
-        for watching in running.uploader._watchings:
+        context = running.uploader._context
+        for watching in context.rules.watchings() if context is not None else ():
             if watching._watcher is not None:
                 with contextlib.suppress(OSError):
                     watching._watcher.close()

@@ -22,11 +22,11 @@ _KEY = "settings"
 
 
 def remember(ledger: Ledger, settings: Settings) -> None:
-    with ledger.transaction():
-        ledger.connection.execute(
-            "INSERT INTO meta VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
-            (_KEY, json.dumps(asdict(settings))),
-        )
+    """Within a transaction."""
+    ledger.connection.execute(
+        "INSERT INTO meta VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+        (_KEY, json.dumps(asdict(settings))),
+    )
 
 
 def recall(reader: Reader) -> Settings | None:

@@ -102,6 +102,18 @@ def spare_memory() -> None:
         ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
 
 
+class _Given:
+    """Transports that somebody hands over, which have no settings of the process."""
+
+    def __init__(self, open_transport: Callable[[Rule], Transport]) -> None:
+        self._open_transport = open_transport
+
+    def __call__(self, rule: Rule) -> Transport:
+        return self._open_transport(rule)
+
+    def adjust(self, settings: Settings) -> None: ...
+
+
 def upload(
     settings: Settings,
     stop: Stop,
@@ -122,17 +134,18 @@ def upload(
     gc.collect()
     gc.freeze()
     gc.set_threshold(_COLLECT_AFTER, 20, 50)
-    open_transport = transports or opener(settings, conceal)
+    ways = opener(settings, conceal) if transports is None else _Given(transports)
     ledger = Ledger.open(settings.state_directory, settings.name)
     try:
-        remember(ledger, settings)
         if until_done:
             _hasten(ledger)
         clock = Clock()
         uploader = Uploader(
             settings,
             ledger,
-            transports=open_transport,
+            transports=ways,
+            adjust=ways.adjust,
+            write_down=remember,
             until_done=until_done,
             include_active=include_active,
             clock=clock,

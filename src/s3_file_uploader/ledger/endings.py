@@ -14,7 +14,7 @@ from s3_file_uploader.model import Fingerprint, Receipt
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from s3_file_uploader.ledger.ledger import Ledger
 
@@ -289,9 +289,19 @@ class Endings:
 
     # Pauses, for status.
 
-    def forget_pauses(self) -> None:
-        """At start: what paused an earlier run is found again, or is over."""
+    def keep_pauses(self, names: Mapping[str, str]) -> None:
+        """Forget the pauses of all destinations but these; their names may be others from now on.
+
+        At start there are none: what paused an earlier run is found again, or is over.
+        """
+        pauses = self._ledger.connection.execute(
+            "SELECT destination, reason, since_wall FROM pause"
+        ).fetchall()
         self._ledger.connection.execute("DELETE FROM pause")
+        self._ledger.connection.executemany(
+            "INSERT OR REPLACE INTO pause VALUES (?, ?, ?)",
+            [(names[name], reason, since) for name, reason, since in pauses if name in names],
+        )
 
     def note_pause(self, destination: str, reason: str | None) -> None:
         if reason is None:

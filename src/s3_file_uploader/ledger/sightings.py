@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from s3_file_uploader.ledger.endings import drop, forget
 from s3_file_uploader.ledger.entry import ENTRY_COLUMNS, Entry, entry_of
-from s3_file_uploader.ledger.rows import execute_rows
+from s3_file_uploader.ledger.rows import execute_in, execute_rows
 from s3_file_uploader.lifecycle import Event, State, follow
 from s3_file_uploader.model import Candidate, Evidence, Fingerprint
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Sequence
 
     from s3_file_uploader.ledger.ledger import Ledger
 
@@ -160,11 +160,18 @@ class Sightings:
         """The same content on a disk that got another number."""
         self._ledger.connection.execute("UPDATE file SET device = ? WHERE id = ?", (seen.device, file))
 
-    def drop_rule(self, name: str) -> int:
-        """A rule is gone from the configuration: its files are nobody's any more. Returns how many."""
-        return self._ledger.connection.execute(
-            "DELETE FROM file WHERE rule = (SELECT id FROM rule WHERE name = ?)", (name,)
-        ).rowcount
+    def drop_rule(self, name: str, *, but_not: Collection[int] = ()) -> int:
+        """A rule is gone from the configuration: its files are nobody's any more. Returns how many.
+
+        `but_not` are rows that somebody has in hands still: they are left for the next time.
+        """
+        connection, of_rule = self._ledger.connection, "WHERE rule = (SELECT id FROM rule WHERE name = ?)"
+        if not but_not:
+            return connection.execute(f"DELETE FROM file {of_rule}", (name,)).rowcount
+        numbers = [row[0] for row in connection.execute(f"SELECT id FROM file {of_rule}", (name,))]
+        dropped = [number for number in numbers if number not in but_not]
+        execute_in(connection, "DELETE FROM file WHERE id IN", dropped)
+        return len(dropped)
 
     def reselect(self, rule: int, selected_by: str, takes: Callable[[bytes, bytes], bool]) -> int:
         """If the rule selects by other patterns than before, drop the files that it no longer takes.

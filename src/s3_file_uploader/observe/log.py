@@ -36,6 +36,8 @@ __all__ = ["EVENTS", "FIELDS", "Log", "conceal", "configure", "log", "moment", "
 # Every event a line may begin with. A test holds the source to this table.
 EVENTS: Final[dict[str, str]] = {
     "started": "the daemon or a drain began",
+    "reconfigured": "another configuration came into force",
+    "eased": "nothing more is begun: something is about to stop us",
     "stopping": "asked to stop: what can finish soon does",
     "stopped": "the end, with its totals",
     "waiting_for_folder": "a rule's folder is missing or unreadable; waited for",
@@ -94,7 +96,9 @@ FIELDS: Final[dict[str, str]] = {
     "files": "how many",
     "bytes": "how many",
     "delivered": "files",
-    "removed": "files",
+    "removed": "files; of `reconfigured` the names of rules",
+    "added": "the names of rules",
+    "changed": "each setting that is another now: its key, what it was → what it is",
     "parked": "files",
     "failed": "files",
     "held": "files",

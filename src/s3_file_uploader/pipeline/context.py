@@ -10,12 +10,10 @@ from s3_file_uploader.ledger import Endings, Entry, Ledger
 from s3_file_uploader.pipeline.progress import Progress
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Mapping, Sequence
+    from collections.abc import Coroutine
 
-    from s3_file_uploader.config import Settings
     from s3_file_uploader.pipeline.clock import Clock
-    from s3_file_uploader.pipeline.gate import Gate
-    from s3_file_uploader.pipeline.rules import ActiveRule
+    from s3_file_uploader.pipeline.rules import ActiveRule, Roster
     from s3_file_uploader.pipeline.threads import LedgerThread
     from s3_file_uploader.source.edge import Edge
 
@@ -26,28 +24,35 @@ __all__ = ["Context"]
 class Context:
     """One per running uploader; used on its event loop."""
 
-    settings: Settings
     ledger: Ledger
     writer: LedgerThread
     edge: Edge
     clock: Clock
-    rules: Sequence[ActiveRule]
-    gates: Mapping[str, Gate]
+    rules: Roster
     progress: Progress = field(default_factory=Progress)
     work: asyncio.Event = field(default_factory=asyncio.Event)  # the feed has something to do
     due_changed: asyncio.Event = field(
         default_factory=asyncio.Event
     )  # some file waits for another time than before
     is_stopping: bool = False
+    is_eased: bool = False  # nothing is begun: something is about to stop us
     broken: asyncio.Future[None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
-    _by_id: dict[int, ActiveRule] = field(default_factory=dict)
     _background: set[asyncio.Task[Any]] = field(default_factory=set)
 
-    def __post_init__(self) -> None:
-        self._by_id = {rule.id: rule for rule in self.rules}
+    def may_begin(self, rule: ActiveRule) -> bool:
+        """Whether a delivery of the rule, or another part of one, may begin."""
+        return not (self.is_stopping or self.is_eased or rule.is_leaving)
 
-    def rule(self, entry: Entry) -> ActiveRule:
-        return self._by_id[entry.rule]
+    def name_of(self, entry: Entry) -> str:
+        """Of the rule that the row belongs to, for people; "" where it is not in force any more."""
+        rule = self.rules.get(entry.rule)
+        return "" if rule is None else rule.name
+
+    def look_again(self, entry: Entry) -> None:
+        """Look at a file's path soon, if it still is some rule's."""
+        rule = self.rules.get(entry.rule)
+        if rule is not None and rule.watching is not None and rule.takes(entry.folder, entry.name):
+            rule.watching.look_at(entry.folder, entry.name)
 
     async def wait_for_work(self, until: float | None) -> None:
         """Until something calls, or until a time on the running clock."""
@@ -55,9 +60,13 @@ class Context:
 
     def background(self, work: Coroutine[Any, Any, Any]) -> None:
         """Run it beside the loops; `settle_background` waits for it. Its error ends the run."""
+        self._background.add(self.for_long(work))
+
+    def for_long(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+        """The same for what ends only when it is cancelled: nobody waits for it."""
         task = asyncio.get_running_loop().create_task(work)
-        self._background.add(task)
         task.add_done_callback(self._note_end)
+        return task
 
     def _note_end(self, task: asyncio.Task[Any]) -> None:
         self._background.discard(task)

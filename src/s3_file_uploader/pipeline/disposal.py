@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from s3_file_uploader.pipeline.clock import Clock
-    from s3_file_uploader.pipeline.rules import ActiveRule
+    from s3_file_uploader.pipeline.rules import ActiveRule, Roster
     from s3_file_uploader.source.edge import Edge
 
 __all__ = ["Disposal", "Disposed", "Taken"]
@@ -59,6 +59,7 @@ class Taken:
     `refusal` says why it was not even prepared.
     """
 
+    rule: ActiveRule  # under which it was delivered
     entry: Entry
     receipt: Receipt | None = None  # None: it is in the ledger already
     prepared: Prepared | None = None
@@ -85,17 +86,15 @@ class Disposal:
     def __init__(
         self,
         ledger: Ledger,
-        rules: Sequence[ActiveRule],
+        rules: Roster,
         edge: Edge,
         clock: Clock,
         random: Callable[[], float],
     ) -> None:
         self._tag = ledger.tag
-        self._plain_details: dict[int, dict[str, Any]] = {}  # by rule: of files without marker and archive
         self._ledger = ledger
         self._endings = Endings(ledger, clock.wall)
-        self._rules = {rule.id: rule for rule in rules}
-        self._by_name = {rule.name: rule for rule in rules}
+        self._rules = rules
         self._put_aside: deque[tuple[ActiveRule, bytes, bytes]] = deque()
         self.has_leftovers = False  # files may be hidden that an earlier removal left
         self._edge = edge
@@ -107,7 +106,7 @@ class Disposal:
         return [self._prepare_one(one) for one in TURNS.over(taken)]
 
     def _prepare_one(self, one: Taken) -> Taken:
-        rule = self._rules[one.entry.rule]
+        rule = one.rule
         if rule.setting.after_upload == "keep":
             return one
         target = target_of(rule, one.entry)
@@ -137,14 +136,14 @@ class Disposal:
 
     def _removal(self, one: Taken) -> tuple[Entry, str, bool, dict[str, Any]]:
         assert one.prepared is not None
-        entry, target = one.entry, one.prepared.target
+        rule, target = one.rule, one.prepared.target
         if target.marker is not None or target.place is not None:
             details = details_of(one.prepared.intent(b""))
         else:  # nothing in it is the file's own
-            if entry.rule not in self._plain_details:
-                self._plain_details[entry.rule] = details_of(one.prepared.intent(b""))
-            details = self._plain_details[entry.rule]
-        return entry, self._rules[entry.rule].name, one.prepared.leased, details
+            if rule.plain_details is None:
+                rule.plain_details = details_of(one.prepared.intent(b""))
+            details = rule.plain_details
+        return one.entry, rule.name, one.prepared.leased, details
 
     def finish(self, taken: Iterable[Taken]) -> list[tuple[Taken, Outcome | UploaderError | None]]:
         """Hide, look again, remove or archive."""
@@ -161,7 +160,7 @@ class Disposal:
 
     def set_aside(self, intent: Intent, outcome: Outcome) -> Outcome:
         """Give superseded content a name of its own, where the rule's pattern has room for one."""
-        rule, hidden = self._by_name.get(intent.rule), hidden_name(self._tag, intent.id)
+        rule, hidden = self._rules.named(intent.rule), hidden_name(self._tag, intent.id)
         if rule is None or name_for(rule, intent.folder, hidden) == intent.name:
             return outcome
         name = put_aside(self._edge, rule, intent.folder, hidden)

@@ -10,19 +10,17 @@ import asyncio
 import os
 from typing import TYPE_CHECKING
 
-from s3_file_uploader.ledger import Entry, Queue
+from s3_file_uploader.ledger import Queue
 from s3_file_uploader.lifecycle import State
 from s3_file_uploader.observe.log import log
 from s3_file_uploader.pipeline.backoff import is_worth_telling
 from s3_file_uploader.pipeline.disposal import Disposal, Disposed, Taken
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Sequence
 
-    from s3_file_uploader.model import Receipt
     from s3_file_uploader.pipeline.context import Context
     from s3_file_uploader.pipeline.rules import ActiveRule
-    from s3_file_uploader.pipeline.threads import Worker
 
 __all__ = ["Disposing"]
 
@@ -34,95 +32,81 @@ _GONE = frozenset({State.REMOVED, State.RETAINED})
 
 
 class Disposing:
-    """Runs on the event loop; `workers` has a disposing thread for each rule."""
+    """Runs on the event loop, and in the disposing thread of each rule."""
 
-    def __init__(
-        self,
-        context: Context,
-        disposal: Disposal,
-        workers: Mapping[int, Worker],
-        look_again: Callable[[ActiveRule, bytes, bytes], None],
-    ) -> None:
+    def __init__(self, context: Context, disposal: Disposal) -> None:
         self._context = context
         self._disposal = disposal
-        self._workers = workers
-        self._look_again = look_again
-        self._waiting: dict[int, list[Taken]] = {}
-        self._counts = {rule.id: 0 for rule in context.rules}
-        self._under_way = {rule.id: 0 for rule in context.rules}
-        self._gathering: set[int] = set()  # rules whose next batch is about to start
-        self._busy: set[int] = set()  # rows in the hands of a batch
+        self.busy: set[int] = set()  # rows in the hands of a batch
         self.left_hidden: set[int] = set()  # intents of files that could not get their name back
 
     @property
     def waiting(self) -> int:
-        """Files delivered, or being disposed of."""
-        return sum(self._counts.values())
+        """Files delivered, or being disposed of, of the rules in force."""
+        return sum(rule.tray.count for rule in self._context.rules)
 
-    def waiting_of(self, rule: ActiveRule) -> int:
-        return self._counts[rule.id]
-
-    async def take(self, proven: Sequence[tuple[Entry, Receipt]]) -> None:
+    def take(self, proven: Sequence[Taken]) -> None:
         """Files whose receipts just came."""
-        self._add([Taken(entry, receipt) for entry, receipt in proven])
+        self._add(proven)
 
     async def take_up(self, limit: int = 1000) -> int:
         """Files that were delivered before, in an earlier run or with a removal that failed; returns how many."""
         # Rule by rule: those of a hung disk must not stand in front of all others.
-        rules = [rule for rule, count in self._counts.items() if count < limit]
-        entries = await self._context.writer.awaited(self._delivered, rules, limit)
-        fresh = [entry for entry in entries if entry.id not in self._busy]
-        self._add([Taken(entry) for entry in fresh])
+        rules = [rule for rule in self._context.rules if rule.tray.count < limit]
+        found = await self._context.writer.awaited(self._delivered, rules, limit)
+        # Those of a rule that is leaving are for the one that bears its name next.
+        fresh = [one for one in found if one.entry.id not in self.busy and not one.rule.is_leaving]
+        self._add(fresh)
         return len(fresh)
 
-    def _delivered(self, rules: Sequence[int], limit: int) -> list[Entry]:
+    def _delivered(self, rules: Sequence[ActiveRule], limit: int) -> list[Taken]:
         queue = Queue(self._context.ledger)
-        return [entry for rule in rules for entry in queue.delivered(rule, limit)]
+        return [Taken(rule, entry) for rule in rules for entry in queue.delivered(rule.id, limit)]
 
     def _add(self, taken: Sequence[Taken]) -> None:
         for one in taken:
-            self._waiting.setdefault(one.entry.rule, []).append(one)
-            self._busy.add(one.entry.id)
-            self._counts[one.entry.rule] += 1
-        for rule in list(self._waiting):
+            one.rule.tray.waiting.append(one)
+            one.rule.tray.count += 1
+            self.busy.add(one.entry.id)
+        for rule in {one.rule: None for one in taken}:
             self._start_soon(rule)
 
-    def _start_soon(self, rule: int) -> None:
+    def _start_soon(self, rule: ActiveRule) -> None:
         """At once where it is worth it or nobody else comes, else after a moment in which others may come."""
-        waiting = len(self._waiting.get(rule, ()))
-        if waiting >= _WORTHWHILE_BATCH or self._context.is_stopping:
+        tray = rule.tray
+        if len(tray.waiting) >= _WORTHWHILE_BATCH or self._context.is_stopping:
             self._start(rule)
-        elif waiting and rule not in self._gathering:
-            self._gathering.add(rule)
+        elif tray.waiting and not tray.is_gathering:
+            tray.is_gathering = True
             asyncio.get_running_loop().call_later(_GATHER_SECONDS, self._start_gathered, rule)
 
-    def _start_gathered(self, rule: int) -> None:
-        self._gathering.discard(rule)
+    def _start_gathered(self, rule: ActiveRule) -> None:
+        rule.tray.is_gathering = False
         self._start(rule)
 
-    def _start(self, rule: int) -> None:
-        while self._under_way[rule] < _MOST_AT_ONCE and self._waiting.get(rule):
-            queue = self._waiting[rule]
-            batch, self._waiting[rule] = queue[:_LARGEST_BATCH], queue[_LARGEST_BATCH:]
-            self._under_way[rule] += 1
+    def _start(self, rule: ActiveRule) -> None:
+        tray = rule.tray
+        while tray.under_way < _MOST_AT_ONCE and tray.waiting:
+            batch, tray.waiting = tray.waiting[:_LARGEST_BATCH], tray.waiting[_LARGEST_BATCH:]
+            tray.under_way += 1
             self._context.background(self._dispose(rule, batch))
 
-    async def _dispose(self, rule: int, batch: list[Taken]) -> None:
+    async def _dispose(self, rule: ActiveRule, batch: list[Taken]) -> None:
         are_gone = False
         try:
             are_gone = await self._steps(rule, batch)
         finally:
-            self._under_way[rule] -= 1
-            self._counts[rule] -= len(batch)
-            self._busy.difference_update(one.entry.id for one in batch)
+            rule.tray.under_way -= 1
+            rule.tray.count -= len(batch)
+            self.busy.difference_update(one.entry.id for one in batch)
             self._start_soon(rule)
             self._context.work.set()
             if not are_gone:
                 self._context.due_changed.set()
 
-    async def _steps(self, rule: int, batch: list[Taken]) -> bool:
+    async def _steps(self, rule: ActiveRule, batch: list[Taken]) -> bool:
         """Whether all that was committed has left for good, so that nobody waits for anything."""
-        worker, writer = self._workers[rule], self._context.writer
+        worker, writer = rule.disposing, self._context.writer
         prepared = await worker.call(self._disposal.prepare, batch)
         committed: list[Taken] = []
         try:
@@ -160,7 +144,7 @@ class Disposing:
         if receipt is not None:
             log.info(
                 "delivered",
-                rule=self._context.rule(entry).name,
+                rule=one.rule.name,
                 path=entry.path,
                 key=receipt.key,
                 size=receipt.size,
@@ -172,27 +156,28 @@ class Disposing:
         for rule, folder, name in self._disposal.take_put_aside():
             path = os.path.join(folder, name)
             log.warning("recovered", rule=rule.name, path=path, reason="a newer file has its name")
-            self._look_again(rule, folder, name)
+            if rule.watching is not None:
+                rule.watching.look_at(folder, name)
 
     def tell(self, disposed: Disposed) -> None:
         """One line, and what follows from it."""
         entry = disposed.entry
-        rule = self._context.rule(entry)
+        rule = self._context.name_of(entry)
         if disposed.look_again:
-            self._look_again(rule, entry.folder, entry.name)
+            self._context.look_again(entry)
         if disposed.state is State.REMOVED:
             self._context.progress.files_removed += 1
             if log.is_detailed:
-                log.debug("removed", rule=rule.name, path=entry.path)
+                log.debug("removed", rule=rule, path=entry.path)
         elif disposed.state is State.RETAINED:
-            log.debug("retained", rule=rule.name, path=entry.path, reason=disposed.reason)
+            log.debug("retained", rule=rule, path=entry.path, reason=disposed.reason)
         elif disposed.is_busy:
-            log.debug("held", rule=rule.name, path=entry.path, reason=disposed.reason)
+            log.debug("held", rule=rule, path=entry.path, reason=disposed.reason)
         elif disposed.state is State.DELIVERED and not disposed.look_again:
             tell = log.error if is_worth_telling(entry.attempts + 1) else log.debug
             tell(
                 "removal_failed",
-                rule=rule.name,
+                rule=rule,
                 path=entry.path,
                 reason=disposed.reason,
                 advice=disposed.advice,

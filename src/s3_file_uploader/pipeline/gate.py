@@ -57,7 +57,7 @@ class Verdict(Enum):
     GONE = "gone"
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Gate:
     """`limit` is how many files may be in flight; it halves when the store says slow down, and recovers."""
 
@@ -74,6 +74,7 @@ class Gate:
     failures: int = 0
     last_success_at: float | None = None
     suspects: dict[int, float] = field(default_factory=dict)  # file → when it was denied
+    reminded_at: float | None = None  # when it was last told that it is paused
     is_of_one: bool = False  # this pause comes from one file that was denied, with no other to tell
     broken: set[int] = field(default_factory=set)  # files whose transfer broke since the last success
     _excused: set[int] = field(default_factory=set)  # files that were suspects in a pause that is over
@@ -84,6 +85,11 @@ class Gate:
 
     def __post_init__(self) -> None:
         self.limit = self.limit or self.cap
+
+    def resize(self, cap: int) -> None:
+        """Another cap; a limit that was lowered because the store is slow stays where it is."""
+        self.limit = cap if self.limit == self.cap else min(self.limit, cap)
+        self.cap = cap
 
     @property
     def is_paused(self) -> bool:

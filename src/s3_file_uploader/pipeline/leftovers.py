@@ -21,7 +21,7 @@ from s3_file_uploader.pipeline.rules import store_of
 from s3_file_uploader.pipeline.way import rule_of
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable
 
     from s3_file_uploader.config import Rule
     from s3_file_uploader.ledger import Ledger
@@ -61,7 +61,10 @@ class Wanted:
 
 
 class Leftovers:
-    """`transports` are the ways that are open anyway, by place; `carries` tells what is being sent."""
+    """`open_to` tells what leads to a place and is open anyway, and `carries` what is being sent.
+
+    Without the first, as in a command, there are no rules that might lead anywhere.
+    """
 
     def __init__(
         self,
@@ -71,7 +74,7 @@ class Leftovers:
         clock: Clock,
         random: Callable[[], float],
         open_transport: Callable[[Rule], Transport],
-        transports: Mapping[tuple[object, ...], Transport] | None = None,
+        open_to: Callable[[tuple[object, ...]], Transport | None] | None = None,
         carries: Callable[[int], bool] = lambda _file: False,
     ) -> None:
         self._uploads = Uploads(ledger, clock.wall)
@@ -79,7 +82,7 @@ class Leftovers:
         self._clock = clock
         self._random = random
         self._open_transport = open_transport
-        self._transports = transports or {}
+        self._open_to = open_to
         self._carries = carries
         self._one_at_a_time = asyncio.Lock()
 
@@ -158,7 +161,7 @@ class Leftovers:
         rule = rule_of(way)
         if rule is None:
             raise UploaderError("its settings are of another version: where it lies is not known")
-        transport = self._transports.get(place_of(rule))
+        transport = None if self._open_to is None else self._open_to(place_of(rule))
         if transport is not None:
             yield transport
             return
@@ -182,9 +185,10 @@ class Leftovers:
             self._uploads.postpone(upload, error=error, due_at=self._clock.now() + wait)
 
     def _is_hopeless(self, upload: GivenUp) -> bool:
+        if self._open_to is None or upload.attempts < _MOST_TRIES_ELSEWHERE:
+            return False
         rule = rule_of(upload.way)
-        leads_there = rule is not None and place_of(rule) in self._transports
-        return bool(self._transports) and upload.attempts >= _MOST_TRIES_ELSEWHERE and not leads_there
+        return rule is None or self._open_to(place_of(rule)) is None
 
     def _tell(self, one: Aborted) -> None:
         upload = one.upload

@@ -74,7 +74,11 @@ class _Seen:
 
 
 class Reconcile:
-    """Looks at one rule's part of the disk. All methods block; call them in the rule's scanning thread."""
+    """Looks at one rule's part of the disk. All methods block; call them in the rule's scanning thread.
+
+    A disk that hung may let a look go on when its rule is not in force any more: what it sees then is void,
+    which is decided in the ledger's thread, where the next rules come into force.
+    """
 
     def __init__(self, rule: ActiveRule, ledger: Ledger, writes: Writes, edge: Edge, clock: Clock) -> None:
         self._rule = rule
@@ -98,6 +102,8 @@ class Reconcile:
             entering=entering,
             edge=self._edge,
         ):
+            if self._rule.is_leaving:
+                return result
             if isinstance(item, Batch):
                 sighted = self._observe(item.candidates)
                 seen.add(sighted.seen_ids)
@@ -114,6 +120,8 @@ class Reconcile:
         return self._writes.write(self._observe_now, candidates).result()
 
     def _observe_now(self, candidates: Sequence[Candidate]) -> Sightseen:
+        if self._rule.is_leaving:
+            return Sightseen()
         began = time.thread_time()
         try:
             return self._sightings.observe(
@@ -149,6 +157,8 @@ class Reconcile:
             self._edge.close(folder_fd)
 
     def _numbers(self, after: int, highest: int) -> list[int]:
+        if self._rule.is_leaving:
+            return []
         began = time.thread_time()
         try:
             return self._sightings.numbers(self._rule.id, after=after, up_to=highest, limit=_ROWS_PER_STEP)
@@ -164,6 +174,8 @@ class Reconcile:
         return self._writes.write(self._gone_now, entries).result()
 
     def _gone_now(self, entries: list[Entry]) -> int:
+        if self._rule.is_leaving:
+            return 0
         return self._sightings.gone(entries, now=self._clock.now())
 
     def _look(self, folder: bytes, names: Iterable[bytes]) -> list[Candidate | Gone | Trouble]:
@@ -216,13 +228,16 @@ class Reconcile:
 
     def distrust_watching(self) -> None:
         """In the ledger's thread: events were lost."""
-        self._sightings.distrust_watching(self._rule.id, self._clock.now())
+        if not self._rule.is_leaving:
+            self._sightings.distrust_watching(self._rule.id, self._clock.now())
 
     def confirm_device(self, number: int, candidate: Candidate, *, is_same: bool) -> None:
         """The disk got another number and the file was hashed again: the same content, or changed after all."""
         self._writes.write(self._confirm_now, number, candidate, is_same).result()
 
     def _confirm_now(self, number: int, candidate: Candidate, is_same: bool) -> None:
+        if self._rule.is_leaving:
+            return
         if is_same:
             self._sightings.renumber_device(number, candidate.fingerprint)
             return

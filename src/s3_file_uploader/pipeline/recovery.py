@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING
 
 from s3_file_uploader.errors import RemovalFailed
@@ -45,32 +46,39 @@ class Recovery:
         self._clock = clock
         self._orphans: dict[tuple[bytes, bytes], float] = {}
         self.unfinished: set[int] = set()  # intents to be concluded later
+        self._lock = threading.Lock()
+        self._in_hands: set[int] = set()  # intents that some thread is about to conclude
 
     def conclude_intents(self, select: Callable[[Intent], bool] = lambda _intent: True) -> list[Disposed]:
         """Finish or undo the removals that were under way; those that must stay hidden are for a later call."""
-        concluded: list[Disposed] = []
-        for intent in self._writes.write(self._endings.intents).result():
-            if not select(intent):
-                continue
-            try:
-                outcome = recovery.recover(self._edge, intent_of(intent, self._tag))
-            except RemovalFailed as refusal:  # its folder cannot be looked at now: tried again later
-                if intent.id not in self.unfinished:
-                    log.warning(
-                        "removal_failed", path=intent.path, reason=str(refusal), advice=refusal.advice
-                    )
-                self._leave(intent)
-                continue
+        intents = self._writes.write(self._endings.intents).result()
+        concluded = [self._conclude(intent) for intent in self._take(intents, select)]
+        return [disposed for disposed in concluded if disposed is not None]
+
+    def _take(self, intents: Sequence[Intent], select: Callable[[Intent], bool]) -> list[Intent]:
+        """Those selected that no other thread has: one whose disk hung may come back to its own at any time."""
+        with self._lock:
+            taken = [intent for intent in intents if intent.id not in self._in_hands and select(intent)]
+            self._in_hands.update(intent.id for intent in taken)
+        return taken
+
+    def _conclude(self, intent: Intent) -> Disposed | None:
+        try:
+            outcome = recovery.recover(self._edge, intent_of(intent, self._tag))
             if outcome.superseded:
                 outcome = self._disposal.set_aside(intent, outcome)
             if outcome.conclusion is Conclusion.LEFT_HIDDEN:
                 self._leave(intent)  # also one whose name was used again for other content
             else:
                 self.unfinished.discard(intent.id)
-            disposed = self._writes.write(self._record, intent, outcome).result()
-            if disposed is not None:
-                concluded.append(disposed)
-        return concluded
+            return self._writes.write(self._record, intent, outcome).result()
+        except RemovalFailed as refusal:  # its folder cannot be looked at now: tried again later
+            if intent.id not in self.unfinished:
+                log.warning("removal_failed", path=intent.path, reason=str(refusal), advice=refusal.advice)
+            self._leave(intent)
+            return None
+        finally:
+            self._in_hands.discard(intent.id)
 
     def _leave(self, intent: Intent) -> None:
         self.unfinished.add(intent.id)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from s3_file_uploader.pipeline.clock import Clock
-    from s3_file_uploader.pipeline.rules import ActiveRule
+    from s3_file_uploader.pipeline.rules import ActiveRule, Roster
 
 __all__ = ["REFUSED_ATTEMPTS", "Claim", "Ended", "Sending"]
 
@@ -39,6 +39,7 @@ _UNREADABLE_FACTOR = 10.0  # a permission or a disk does not mend itself in a se
 class Claim(NamedTuple):
     """A file to be sent now: its row is `sending`."""
 
+    rule: ActiveRule
     entry: Entry
     key: str
     needs_proof: bool
@@ -48,6 +49,7 @@ class Claim(NamedTuple):
 class Ended(NamedTuple):
     """A delivery that ended without a receipt, and what came of it (filled in by `judge`)."""
 
+    rule: ActiveRule  # under which it was claimed
     entry: Entry
     verdict: Verdict
     error: DeliveryError
@@ -63,7 +65,7 @@ class Sending:
     def __init__(
         self,
         ledger: Ledger,
-        rules: Sequence[ActiveRule],
+        rules: Roster,
         settling: Settling,
         clock: Clock,
         *,
@@ -75,32 +77,31 @@ class Sending:
         self._queue = Queue(ledger)
         self._endings = Endings(ledger, clock.wall)
         self._uploads = Uploads(ledger, clock.wall)
-        self._rules = {rule.id: rule for rule in rules}
+        self._rules = rules
         self._settling = settling
         self._clock = clock
         self._random = random
         self._environment = environment
         self._hostname = hostname
-        buckets: dict[tuple[str, str], list[int]] = {}
-        for rule in rules:
-            buckets.setdefault(rule.store, []).append(rule.id)
-        self._sharers = {number: group for group in buckets.values() for number in group}
-        # One rule's files have names of their own; only rules that share a bucket can want one object name.
-        self._key_can_collide = {rule.id: len(self._sharers[rule.id]) > 1 for rule in rules}
 
     def claim(self, rule: ActiveRule, limit: int, *, but_not: Sequence[int] = ()) -> list[Claim]:
         """At most `limit` of the rule's oldest ready files. What turns out not to be ready settles or parks."""
         claims: list[Claim] = []
+        if rule.is_leaving:
+            return claims
         taken: set[str] = set()
+        # One rule's files have names of their own; only rules that share a bucket can want one object name.
+        sharers = [one.id for one in self._rules if one.store == rule.store]
         oldest = self._queue.peek(rule.id, limit, but_not=but_not)
         begun = self._uploads.saved([entry.id for entry in oldest])
-        for ready in self._settling.second_look(oldest):
-            key = self._key(rule, ready.entry, taken)
+        for ready in self._settling.second_look(rule, oldest):
+            key = self._key(rule, ready.entry, taken, sharers)
             if key is None:
                 continue
             taken.add(key)
             sending = ready.entry._replace(state=State.SENDING, key=key)
-            claims.append(Claim(sending, key, ready.needs_proof, self._checkpoint(rule, sending, begun)))
+            checkpoint = self._checkpoint(rule, sending, begun)
+            claims.append(Claim(rule, sending, key, ready.needs_proof, checkpoint))
         self._queue.claim([(claim.entry, claim.key) for claim in claims])
         return claims
 
@@ -114,7 +115,7 @@ class Sending:
         self._uploads.give_up([entry.id], "its file goes elsewhere now")
         return None
 
-    def _key(self, rule: ActiveRule, entry: Entry, taken: set[str]) -> str | None:
+    def _key(self, rule: ActiveRule, entry: Entry, taken: set[str], sharers: Sequence[int]) -> str | None:
         """The file's object name; None when it cannot have one and was parked with the reason."""
         key = entry.key
         if key is None or not is_carried(rule.setting, key):  # the rule may have had another transport
@@ -130,8 +131,8 @@ class Sending:
             except KeyProblem as problem:
                 self._endings.park([entry], str(problem))
                 return None
-        if self._key_can_collide[rule.id]:
-            other = self._queue.holder_of_key(self._sharers[rule.id], key, but_not=entry.id)
+        if len(sharers) > 1:
+            other = self._queue.holder_of_key(sharers, key, but_not=entry.id)
             if key in taken or other is not None:
                 whose = printable(other.path) if other else "another file"
                 self._endings.park([entry], f"{whose} waits for the same object name {key}")
@@ -152,14 +153,14 @@ class Sending:
                 found = ClaimFound.WRITER if one.error.writer_seen else ClaimFound.NO_EVIDENCE
                 self._endings.note_claim(entry, found=found, now=now)
                 return self._postpone(one, Event.UNSETTLED, now)
-            settle_seconds = self._rules[entry.rule].setting.settle_seconds
+            settle_seconds = one.rule.setting.settle_seconds
             return self._postpone(one, Event.UNSETTLED, now + max(settle_seconds, _SHORTEST_SETTLE_SECONDS))
         if one.verdict is Verdict.RETURN:
             # Whatever stopped it may last: without a pause it would be claimed again at once, over and over.
             was_stopped = isinstance(one.error, Interrupted)
             return self._postpone(one, Event.INTERRUPTED, now + _STOPPED_SECONDS if was_stopped else None)
         if one.verdict is Verdict.SUSPECT:
-            due_at = now + self._wait(entry, entry.attempts + 1, one.error)
+            due_at = now + self._wait(one, entry.attempts + 1)
             return self._postpone(one, Event.FAILED, max(due_at, one.not_before))
         if one.verdict is Verdict.GUILTY:
             return self._postpone(one._replace(error=_denied_alone(one.error)), Event.REFUSED, None)
@@ -169,17 +170,17 @@ class Sending:
         """A failure of this file: tried again, or parked after so many."""
         entry = one.entry
         attempts = entry.attempts + 1
-        most = self._rules[entry.rule].setting.max_attempts
+        most = one.rule.setting.max_attempts
         if most is None and not one.error.retryable:
             most = REFUSED_ATTEMPTS
         if most is not None and attempts >= most:
             return self._postpone(one, Event.REFUSED, None, attempts)
-        return self._postpone(one, Event.FAILED, now + self._wait(entry, attempts, one.error), attempts)
+        return self._postpone(one, Event.FAILED, now + self._wait(one, attempts), attempts)
 
     def _name_anew(self, one: Ended, now: float) -> Ended:
         """Another object has its name: parked, or given a name that is written down before it is sent."""
         entry = one.entry
-        if self._rules[entry.rule].setting.on_existing == "rename":
+        if one.rule.setting.on_existing == "rename":
             try:
                 key = next_key(entry.key or "", entry.fingerprint.mtime_ns)
             except KeyProblem as problem:
@@ -200,8 +201,8 @@ class Sending:
         state = _AFTER[event] if done else None
         return one._replace(state=state, retry_at=due_at)
 
-    def _wait(self, entry: Entry, failures: int, error: DeliveryError) -> float:
-        setting = self._rules[entry.rule].setting
+    def _wait(self, one: Ended, failures: int) -> float:
+        setting, error = one.rule.setting, one.error
         factor = _UNREADABLE_FACTOR if isinstance(error, FileUnreadable) else 1.0
         wait = backoff_seconds(
             failures,

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from s3_file_uploader.ledger import Endings, Entry, Ledger, Newest, Queue, Settled, Waiting
+from s3_file_uploader.ledger.endings import drop
 from s3_file_uploader.lifecycle import Event
 from s3_file_uploader.model import Evidence
 from s3_file_uploader.source.readiness import (
@@ -27,12 +28,14 @@ from s3_file_uploader.source.readiness import (
 
 if TYPE_CHECKING:
     from s3_file_uploader.pipeline.clock import Clock
-    from s3_file_uploader.pipeline.rules import ActiveRule
+    from s3_file_uploader.pipeline.rules import ActiveRule, Roster
     from s3_file_uploader.source.edge import Edge
 
 __all__ = ["NOT_LOOKED_AT_YET", "ClaimFound", "ReadyFile", "Settling", "look_at_markers"]
 
 NOT_LOOKED_AT_YET = "waits for the first look at the whole folder"
+_NO_ANSWER = "the disk does not tell about its done marker"
+_MARKERS_AGAIN_SECONDS = 1.0
 _FUTURE_RECHECK_SECONDS = 60.0  # a file dated in the future becomes an ordinary one when its time comes
 _LAST_CLAIMS = (LastClaim.NONE, LastClaim.WRITER, LastClaim.NO_EVIDENCE)
 
@@ -77,50 +80,54 @@ def look_at_markers(edge: Edge, rule: ActiveRule, entries: Iterable[Entry]) -> d
 class Settling:
     """Decides over one ledger. `include_active`: the newest of a folder goes too."""
 
-    def __init__(
-        self, ledger: Ledger, rules: Sequence[ActiveRule], clock: Clock, *, include_active: bool = False
-    ) -> None:
+    def __init__(self, ledger: Ledger, rules: Roster, clock: Clock, *, include_active: bool = False) -> None:
         self._ledger = ledger
         self._queue = Queue(ledger)
         self._endings = Endings(ledger, clock.wall)
         self._clock = clock
-        self._rules = {rule.id: rule for rule in rules}
-        self._policies = {rule.id: _policy(rule, include_active=include_active) for rule in rules}
+        self._rules = rules
+        self._include_active = include_active
 
     def waiting(self, limit: int = 2000) -> list[Waiting]:
         """Settling files to decide on now; retries and delayed removals whose time has come are put back first."""
         now = self._clock.now()
         self._queue.wake_retries(now)
-        return [
-            one
-            for one in self._queue.waiting(now, self._clock.wall_ns(), limit)
-            if one.entry.rule in self._rules
-        ]
+        found = self._queue.waiting(now, self._clock.wall_ns(), limit)
+        for one in found:
+            if self._rules.get(one.entry.rule) is None:  # somebody had it in hands when its rule left
+                drop(self._ledger, one.entry)
+        return [one for one in found if self._rules.get(one.entry.rule) is not None]
 
-    def needs_markers(self, waiting: Iterable[Waiting]) -> dict[int, list[Entry]]:
+    def needs_markers(self, waiting: Iterable[Waiting]) -> dict[ActiveRule, list[Entry]]:
         """By rule, the files whose done marker must be looked at before `decide`."""
-        wanted: dict[int, list[Entry]] = {}
+        wanted: dict[ActiveRule, list[Entry]] = {}
         for one in waiting:
-            if self._rules[one.entry.rule].setting.done_marker:
-                wanted.setdefault(one.entry.rule, []).append(one.entry)
+            rule = self._rules.get(one.entry.rule)
+            if rule is not None and rule.setting.done_marker:
+                wanted.setdefault(rule, []).append(one.entry)
         return wanted
 
     def decide(self, waiting: Iterable[Waiting], markers: Markers | None = None) -> list[Settled]:
         """Decide, write it down, and return the decisions."""
         now = self._clock.now()
-        decisions = [self._decide_one(one.entry, one.newest, markers or {}, now) for one in waiting]
+        found = (self._decide_one(one.entry, one.newest, markers or {}, now) for one in waiting)
+        decisions = [one for one in found if one is not None]
         self._queue.settle(decisions)
         if any(decision.due_at is not None for decision in decisions):
             self._ledger.remember_clock(now)  # a crash must not make anyone wait longer
         return decisions
 
-    def _decide_one(self, entry: Entry, newest: Newest, markers: Markers, now: float) -> Settled:
-        rule = self._rules[entry.rule]
+    def _decide_one(self, entry: Entry, newest: Newest, markers: Markers, now: float) -> Settled | None:
+        rule = self._rules.get(entry.rule)
+        if rule is None:
+            return None
         if rule.looked_at is None:
             return Settled(entry, is_ready=False, due_at=None, reason=NOT_LOOKED_AT_YET)
+        if rule.setting.done_marker and entry.id not in markers:
+            return Settled(entry, is_ready=False, due_at=now + _MARKERS_AGAIN_SECONDS, reason=_NO_ANSWER)
         decision = decide(
             self._facts(entry, newest, rule, markers.get(entry.id, Marker.NOT_USED)),
-            self._policies[entry.rule],
+            self._policy(rule),
             now,
         )
         if isinstance(decision, Ready):
@@ -135,23 +142,28 @@ class Settling:
         self, entry: Entry, newest: Newest, rule: ActiveRule, marker: Marker, *, with_claim: bool = True
     ) -> Facts:
         session_start = rule.looked_at if rule.looked_at is not None else self._clock.now()
-        is_of_this_run = entry.changed_at >= self._clock.started_at
+        is_of_this_run = entry.changed_at >= rule.started_at
         return Facts(
             changed_at=entry.changed_at,
             # The first whole look of this run counts as the change for what an earlier run knew.
-            session_start=self._clock.started_at if is_of_this_run else session_start,
+            session_start=rule.started_at if is_of_this_run else session_start,
             evidence=entry.evidence if is_of_this_run else Evidence.NONE,
             active_reason=_active_reason(entry, newest),
             marker=marker,
             # A claim of this run counts also for content of an earlier one: else it would be repeated at once.
             last_claim=_LAST_CLAIMS[entry.claim_found]
-            if with_claim and entry.claimed_at >= self._clock.started_at
+            if with_claim and entry.claimed_at >= rule.started_at
             else LastClaim.NONE,
             last_claim_at=entry.claimed_at,
         )
 
-    def second_look(self, entries: Sequence[Entry]) -> list[ReadyFile]:
-        """Of files about to be claimed, those that still may go; the others settle again.
+    def _policy(self, rule: ActiveRule) -> Policy:
+        if rule.policy is None:
+            rule.policy = _policy(rule, include_active=self._include_active)
+        return rule.policy
+
+    def second_look(self, rule: ActiveRule, entries: Sequence[Entry]) -> list[ReadyFile]:
+        """Of a rule's files about to be claimed, those that still may go; the others settle again.
 
         What was ready before a restart, or when it was not the newest, may not be so now. A done
         marker was looked at when the file became ready, and is not looked at again here.
@@ -163,17 +175,16 @@ class Settling:
             place = (entry.rule, entry.folder)
             if place not in newest:
                 newest[place] = self._queue.newest(entry.rule, entry.folder, wall_ns)
-            looked = self._look_again(entry, newest[place], now)
+            looked = self._look_again(rule, entry, newest[place], now)
             if looked is not None:
                 ready.append(looked)
         return ready
 
-    def _look_again(self, entry: Entry, newest: Newest, now: float) -> ReadyFile | None:
-        rule = self._rules[entry.rule]
+    def _look_again(self, rule: ActiveRule, entry: Entry, newest: Newest, now: float) -> ReadyFile | None:
         marker = Marker.DONE if rule.setting.done_marker else Marker.NOT_USED
         # An earlier claim found a writer or no evidence: that was weighed when the file became ready.
         facts = self._facts(entry, newest, rule, marker, with_claim=False)
-        decision = decide(facts, self._policies[entry.rule], now)
+        decision = decide(facts, self._policy(rule), now)
         if isinstance(decision, Ready) and rule.looked_at is not None:
             return ReadyFile(entry, decision.needs_proof)
         self._endings.postpone(

@@ -36,6 +36,7 @@ class Worker:
         self._wake = threading.Condition()
         self._thread: threading.Thread | None = None
         self._stopping = False
+        self._is_retired = False
 
     def submit(self, job: Callable[..., T], *arguments: Any) -> Future[T]:
         """Run `job(*arguments)` in the thread; from any thread."""
@@ -67,10 +68,18 @@ class Worker:
         self._thread.join(timeout_seconds)
         return not self._thread.is_alive()
 
+    def retire(self) -> None:
+        """Hardly anything will come any more: the thread ends when it has nothing to do, and starts for what does."""
+        with self._wake:
+            self._is_retired = True
+            self._wake.notify()
+
     def _take(self) -> list[_Job]:
         with self._wake:
-            while not self._jobs and not self._stopping:
+            while not self._jobs and not self._stopping and not self._is_retired:
                 self._wake.wait()
+            if not self._jobs and not self._stopping:
+                self._thread = None
             return [self._jobs.popleft()] if self._jobs else []
 
     def _run(self) -> None:

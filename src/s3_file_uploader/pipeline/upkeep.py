@@ -33,8 +33,6 @@ class Upkeep:
         self._recovery = recovery
         self._feed = feed
         self._worker = Worker("upkeep")
-        archived = [rule.setting for rule in context.rules if rule.setting.after_upload == "archive"]
-        self._archives = [rule for rule in archived if _is_bounded(rule)]
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -42,8 +40,9 @@ class Upkeep:
         while True:
             await asyncio.sleep(_ROUND_SECONDS)
             rounds += 1
-            for rule in self._archives:
-                await self._worker.call(self._enforce, rule)
+            for rule in [rule.setting for rule in self._context.rules]:
+                if rule.after_upload == "archive" and _is_bounded(rule):
+                    await self._worker.call(self._enforce, rule)
             if self._feed.in_flight == 0:
                 await self._worker.call(self._feed.folders.expire)
             if rounds % _ROUNDS_PER_TIDY == 0:

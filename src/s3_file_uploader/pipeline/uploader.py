@@ -14,43 +14,37 @@ import socket
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from s3_file_uploader.config import files_in_flight, place_of
-from s3_file_uploader.ledger import Endings, Intent, Ledger, Queue, Sightings
+from s3_file_uploader.errors import ConfigurationError, Interrupted
+from s3_file_uploader.ledger import Ledger, Queue
 from s3_file_uploader.observe.log import log
+from s3_file_uploader.pipeline.changing import GRACE_SECONDS, Changing
 from s3_file_uploader.pipeline.clock import Clock
 from s3_file_uploader.pipeline.context import Context
 from s3_file_uploader.pipeline.deciding import Deciding
 from s3_file_uploader.pipeline.disposal import Disposal
 from s3_file_uploader.pipeline.disposing import Disposing
-from s3_file_uploader.pipeline.feed import Feed
-from s3_file_uploader.pipeline.gate import Gate
+from s3_file_uploader.pipeline.feed import Feed, InFlight
 from s3_file_uploader.pipeline.leftovers import Aborted, Leftovers, Wanted
 from s3_file_uploader.pipeline.outcome import is_done, summarise
 from s3_file_uploader.pipeline.progress import Progress, Summary
 from s3_file_uploader.pipeline.recovery import Recovery
-from s3_file_uploader.pipeline.rules import ActiveRule, active_rules
+from s3_file_uploader.pipeline.rules import Roster
 from s3_file_uploader.pipeline.sending import Sending
 from s3_file_uploader.pipeline.settling import Settling
-from s3_file_uploader.pipeline.threads import LedgerThread, Worker
+from s3_file_uploader.pipeline.threads import LedgerThread
 from s3_file_uploader.pipeline.upkeep import Upkeep
-from s3_file_uploader.pipeline.watching import Watching
 from s3_file_uploader.source.edge import Edge
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 
-    from s3_file_uploader.config import Rule, Settings
+    from s3_file_uploader.config import Difference, Rule, Settings
     from s3_file_uploader.errors import DeliveryError
     from s3_file_uploader.transport.contract import Transport
 
 __all__ = ["Uploader"]
 
 T = TypeVar("T")
-_ENOUGH_CLAIMED = 256
-# What waits in Stream Manager holds no descriptor here. A large file holds up those behind it in its stream,
-# and those of no other stream as long as there are enough of them.
-_MOST_HANDED_OVER = 1024
-_GRACE_SECONDS = 5.0  # for what can still finish after a stop
 _CLOSE_SECONDS = (
     1.5  # for each step of the end: a hung disk, or a full one below the ledger, holds up no exit
 )
@@ -72,7 +66,13 @@ class Uploader:
         clock: Clock | None = None,
         random: Callable[[], float] = randomness.random,
         environment: Mapping[str, str] | None = None,
+        adjust: Callable[[Settings], None] = lambda _settings: None,
+        write_down: Callable[[Ledger, Settings], None] = lambda _ledger, _settings: None,
     ) -> None:
+        """`adjust` takes Concurrency and MaxBandwidth of another configuration over to the transports.
+
+        `write_down` is called in the transaction with which a configuration comes into force.
+        """
         self._settings = settings
         self._ledger = ledger
         self._open_transport = transports
@@ -82,9 +82,14 @@ class Uploader:
         self._clock = clock or Clock()
         self._random = random
         self._environment = os.environ if environment is None else environment
+        self._adjust = adjust
+        self._write_down = write_down
         self._stop = asyncio.Event()
         self._context: Context | None = None
-        self._watchings: list[Watching] = []
+        self._feed: Feed | None = None
+        self._changing: Changing | None = None
+        self._is_eased = False
+        self._changes: set[asyncio.Task[Difference]] = set()
         self._abort: Callable[[Wanted], Awaitable[list[Aborted]]] | None = None
         self._denied: list[int] = []  # ids of files that were denied, when a drain ended
         self.progress = Progress()
@@ -95,17 +100,45 @@ class Uploader:
 
     async def run(self) -> Summary:
         """Until stopped, or for a drain until everything that can go has gone."""
-        context = self._context = self._prepare()
-        transports = {
-            rule.destination: self._open_transport(rule.setting)
-            for rule in {rule.destination: rule for rule in context.rules}.values()
-        }
-        looking = {rule.id: Worker(f"look-{rule.name}") for rule in context.rules}
-        disposing_threads = {rule.id: Worker(f"dispose-{rule.name}") for rule in context.rules}
+        self._clock.begin(self._ledger.running_clock_start())
+        writer = LedgerThread(self._ledger)
+        context = Context(self._ledger, writer, self._edge, self._clock, Roster(), self.progress)
+        self._context, context.is_eased = context, self._is_eased
         disposal = Disposal(self._ledger, context.rules, self._edge, self._clock, self._random)
-        disposing = Disposing(context, disposal, disposing_threads, self._look_again)
+        disposing = Disposing(context, disposal)
         settling = Settling(self._ledger, context.rules, self._clock, include_active=self._include_active)
-        sending = Sending(
+        feed = self._feed = Feed(context, self._sending(context, settling), disposing)
+        leftovers = self._leftovers(context)
+        self._abort = partial(leftovers.abort, stop=feed.stop)
+        recovery = Recovery(self._ledger, writer, self._edge, disposal, self._clock)
+        changing = Changing(
+            context,
+            feed,
+            disposing,
+            recovery,
+            open_transport=self._open_transport,
+            adjust=self._adjust,
+            random=self._random,
+            write_down=self._write_down,
+        )
+        log.info("started", files=None, rule=", ".join(rule.name for rule in self._settings.rules))
+        self._changing = changing  # another configuration may come while this one is coming into force
+        try:
+            await changing.to(self._settings)
+            loops = [
+                feed.run(),
+                feed.collect(),
+                Deciding(context, settling, disposing).run(),
+                Upkeep(context, disposing, recovery, feed).run(),
+                leftovers.run(),
+            ]
+            unreachable = await self._until_end(context, feed, disposing, leftovers, loops)
+        finally:
+            await self._close(context, feed, changing)
+        return await self._summary(context, unreachable)
+
+    def _sending(self, context: Context, settling: Settling) -> Sending:
+        return Sending(
             self._ledger,
             context.rules,
             settling,
@@ -114,101 +147,17 @@ class Uploader:
             environment=self._environment,
             hostname=socket.gethostname(),
         )
-        feed = Feed(context, sending, disposing, transports, self._look_again)
-        leftovers = Leftovers(
+
+    def _leftovers(self, context: Context) -> Leftovers:
+        return Leftovers(
             self._ledger,
             context.writer.awaited,
             clock=self._clock,
             random=self._random,
             open_transport=self._open_transport,
-            transports={place_of(rule.setting): transports[rule.destination] for rule in context.rules},
-            carries=lambda file: any(gate.carries(file) for gate in context.gates.values()),
+            open_to=context.rules.transport_to,
+            carries=lambda file: any(gate.carries(file) for gate in context.rules.gates),
         )
-        self._abort = partial(leftovers.abort, stop=feed.stop)
-        recovery = Recovery(self._ledger, context.writer, self._edge, disposal, self._clock)
-        self._watchings = [Watching(context, rule, looking[rule.id], recovery) for rule in context.rules]
-        log.info("started", files=None, rule=", ".join(rule.name for rule in context.rules))
-        try:
-            await context.writer.awaited(Queue(self._ledger).interrupt_all)
-            for rule in context.rules:
-                context.background(self._recover(context, recovery, disposing, disposing_threads, rule))
-            await disposing.take_up()
-            loops = [watching.run() for watching in self._watchings]
-            loops += [
-                feed.run(),
-                feed.collect(),
-                Deciding(context, settling, disposing, looking).run(),
-                Upkeep(context, disposing, recovery, feed).run(),
-                leftovers.run(),
-            ]
-            unreachable = await self._until_end(context, feed, disposing, leftovers, loops)
-        finally:
-            await self._close(context, feed, transports)
-        return await self._summary(context, unreachable)
-
-    def _prepare(self) -> Context:
-        ledger, settings = self._ledger, self._settings
-        self._clock.begin(ledger.running_clock_start())
-        with ledger.transaction():
-            sightings = Sightings(ledger)
-            for name in ledger.register_rules([rule.name for rule in settings.rules]):
-                sightings.drop_rule(name)
-            Endings(ledger).forget_pauses()
-            rules = active_rules(settings, ledger.rule_ids)
-            for rule in rules:
-                sightings.reselect(rule.id, rule.selected_by, rule.takes)
-            for number in ledger.rule_ids.values():
-                sightings.release_rule(number, self._clock.now())
-            self.progress.files_found, self.progress.bytes_found = Queue(ledger).backlog()
-        gates = {
-            rule.destination: Gate(
-                rule.setting.retry_backoff_seconds,
-                rule.setting.retry_backoff_max_seconds,
-                self._random,
-                self._most_in_flight(rule),
-            )
-            for rule in rules
-        }
-        return Context(
-            settings, ledger, LedgerThread(ledger), self._edge, self._clock, rules, gates, self.progress
-        )
-
-    def _most_in_flight(self, rule: ActiveRule) -> int:
-        """More than can be sent at once: the next are opened while the ledger still writes down the last."""
-        if rule.setting.transport == "stream-manager" and not self._settings.concurrency:
-            return _MOST_HANDED_OVER
-        sent = self._settings.concurrency or files_in_flight()
-        return max(2 * sent, min(8 * sent, _ENOUGH_CLAIMED))
-
-    def _look_again(self, rule: ActiveRule, folder: bytes, name: bytes) -> None:
-        next(one for one in self._watchings if one.rule is rule).look_at(folder, name)
-
-    async def _recover(
-        self,
-        context: Context,
-        recovery: Recovery,
-        disposing: Disposing,
-        threads: Mapping[int, Worker],
-        rule: ActiveRule,
-    ) -> None:
-        """Put right what a dead process left of a rule; a hung disk of one rule holds up no other.
-
-        The first rule also sees to what rules left that are gone from the configuration.
-        """
-        others = {one.name for one in context.rules if one is not rule}
-        is_first = rule is context.rules[0]
-
-        def is_ours(intent: Intent) -> bool:
-            return intent.rule == rule.name or (is_first and intent.rule not in others)
-
-        for disposed in await threads[rule.id].call(recovery.conclude_intents, is_ours):
-            if disposed.left_hidden is not None:
-                disposing.left_hidden.add(disposed.left_hidden)
-            log.info(
-                "recovered", path=disposed.entry.path, state=disposed.state.value, reason=disposed.reason
-            )
-        disposing.tell_put_aside()
-        context.due_changed.set()
 
     async def _until_end(
         self,
@@ -237,6 +186,7 @@ class Uploader:
                 return watching_done.result()
             log.info("stopping")
             context.is_stopping = True
+            self._give_up_changes()
             await self._finish_what_can(feed, disposing)
             return None
         finally:
@@ -245,7 +195,7 @@ class Uploader:
             await asyncio.gather(*tasks, *endings, return_exceptions=True)
 
     async def _finish_what_can(self, feed: Feed, disposing: Disposing) -> None:
-        deadline = self._clock.monotonic() + _GRACE_SECONDS
+        deadline = self._clock.monotonic() + GRACE_SECONDS
         while (feed.in_flight or disposing.waiting) and self._clock.monotonic() < deadline:  # noqa: ASYNC110  # two sources, once
             await asyncio.sleep(0.02)
 
@@ -262,10 +212,10 @@ class Uploader:
                 or feed.in_flight
                 or disposing.waiting
                 or context.has_background
-                or any(watching.has_pending for watching in self._watchings)
+                or any(watching.has_pending for watching in context.rules.watchings())
             ):
                 continue
-            doubtful = [gate for gate in context.gates.values() if gate.is_of_one]
+            doubtful = [gate for gate in context.rules.gates if gate.is_of_one]
             but_for = [file for gate in doubtful for file in gate.suspects]
             if await context.writer.awaited(is_done, self._ledger, self._clock, but_for):
                 await leftovers.round()
@@ -274,19 +224,25 @@ class Uploader:
 
     def _given_up(self, context: Context) -> DeliveryError | None:
         """Why a destination is not waited for; one that denied a single file may take the others."""
-        for gate in context.gates.values():
+        for gate in context.rules.gates:
             if gate.is_paused and gate.error is not None and not gate.is_of_one:
                 waited = self._clock.now() - gate.since
                 if not gate.error.retryable or waited > _GIVE_UP_SECONDS:
                     return gate.error
         return None
 
-    async def _close(self, context: Context, feed: Feed, transports: Mapping[str, Transport]) -> None:
+    def _give_up_changes(self) -> None:
+        """The next start sees to it."""
+        for change in self._changes:
+            change.cancel()
+
+    async def _close(self, context: Context, feed: Feed, changing: Changing) -> None:
         context.is_stopping = True
+        self._give_up_changes()
         context.writer.hurry()
         feed.cancel_all()
-        await _within_reason(asyncio.gather(*(transport.close() for transport in transports.values())))
-        for watching in self._watchings:
+        await _within_reason(asyncio.gather(*(transport.close() for transport in changing.transports)))
+        for watching in context.rules.watchings():
             watching.close()
         await asyncio.sleep(0)
         await _within_reason(feed.collect_now())
@@ -315,7 +271,7 @@ class Uploader:
         if context is None:
             return 0
         count = await context.writer.awaited(release, self._ledger, paths, self._clock.now())
-        for gate in context.gates.values():
+        for gate in context.rules.gates:
             gate.probe_at = 0.0
         context.work.set()
         context.due_changed.set()
@@ -329,8 +285,66 @@ class Uploader:
 
     def rescan(self) -> None:
         """Look at everything now."""
-        for watching in self._watchings:
-            watching.rescan()
+        if self._context is not None:
+            for rule in self._context.rules:
+                if rule.watching is not None:
+                    rule.watching.rescan()
+
+    async def reconfigure(self, settings: Settings) -> Difference:
+        """Take another configuration over, with the same Name and StateDirectory; returns what is different.
+
+        Rules that are equal in both are not disturbed. It ends once the others are at work, after some
+        seconds at most where nothing but a full disk below the ledger is in the way. Raises
+        ConfigurationError, with nothing changed, where it cannot be, and Interrupted where we are stopping.
+        """
+        context, changing = self._context, self._changing
+        if context is None or changing is None or context.is_stopping:
+            raise Interrupted("it does not run, or not any more")
+        change = asyncio.ensure_future(self._change(context, changing, settings))
+        self._changes.add(change)
+        change.add_done_callback(self._changes.discard)
+        await asyncio.wait(
+            [change]
+        )  # whoever waits for it may give up: half a change is worse than a whole one
+        if change.cancelled():
+            raise Interrupted("the next start takes the configuration over: this run is stopping")
+        return change.result()
+
+    async def _change(self, context: Context, changing: Changing, settings: Settings) -> Difference:
+        try:
+            return await changing.to(settings)
+        except ConfigurationError:
+            raise
+        except Exception as error:
+            # Some rules are at rest, and nothing would wake them: whoever runs us starts anew.
+            if not context.is_stopping and not context.broken.done():
+                context.broken.set_exception(error)
+            raise
+
+    # For an update of the device, which is about to stop us.
+
+    def ease(self) -> None:
+        """Begin nothing more: no delivery, and of a large file no other part. What is under way lands."""
+        self._set_eased(True)
+
+    def go_on(self) -> None:
+        """It did not come to that: take up work again."""
+        self._set_eased(False)
+
+    def _set_eased(self, is_eased: bool) -> None:
+        if is_eased and not self._is_eased:
+            log.info("eased", files=self.in_flight.files)
+        self._is_eased = is_eased
+        if self._context is not None:
+            self._context.is_eased = is_eased
+            self._context.work.set()
+
+    @property
+    def in_flight(self) -> InFlight:
+        """How many deliveries are under way. While it is eased those that send become none, soon."""
+        if self._feed is None:
+            return InFlight(0, 0)
+        return self._feed.in_flight_now
 
 
 async def _within_reason(ending: Awaitable[T]) -> T | None:

@@ -21,9 +21,10 @@ from s3_file_uploader.pipeline.reconcile import Reconcile, Scanned
 from s3_file_uploader.source.wake import Unwatched, Wake, Watcher
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future
+
     from s3_file_uploader.pipeline.recovery import Recovery
     from s3_file_uploader.pipeline.rules import ActiveRule
-    from s3_file_uploader.pipeline.threads import Worker
 
 __all__ = ["Watching"]
 
@@ -35,10 +36,10 @@ _Names = dict[bytes, Evidence]
 class Watching:
     """Runs on the event loop; everything that touches the disk runs in the rule's looking thread."""
 
-    def __init__(self, context: Context, rule: ActiveRule, worker: Worker, recovery: Recovery) -> None:
+    def __init__(self, context: Context, rule: ActiveRule, recovery: Recovery) -> None:
         self.rule = rule
         self._context = context
-        self._worker = worker
+        self._worker = rule.looking
         self._recovery = recovery
         self._reconcile = Reconcile(rule, context.ledger, context.writer, context.edge, context.clock)
         self._watcher: Watcher | None = None
@@ -50,6 +51,12 @@ class Watching:
         self._troubles: dict[bytes, str] = {}
         self._to_hash: list[tuple[int, Candidate]] = []
         self._adopts_at: float | None = None  # on the running clock: a scan then puts hidden files back
+        self._running: asyncio.Task[None] | None = None
+        self._closing: Future[None] | None = None
+
+    def begin(self) -> None:
+        """Run until `leave` or `close`."""
+        self._running = self._context.for_long(self.run())
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -79,11 +86,36 @@ class Watching:
         """Whether some path is still to be looked at, or a hidden file to be put back."""
         return bool(self._pending) or self._adopts_at is not None
 
+    def leave(self) -> None:
+        """The rule is not in force any more: look at nothing, and let go of the watch once no look is under way.
+
+        That is for the looking thread to do: its descriptor's number must not be used again under it.
+        """
+        self._end()
+        if self._watcher is not None:
+            self._context.rules.left.add(self.rule)
+            self._closing = self._worker.submit(self._watcher.close)
+            note = partial(asyncio.get_running_loop().call_soon_threadsafe, self._note_closed)
+            self._closing.add_done_callback(lambda _: note())
+
+    def _note_closed(self) -> None:
+        self._watcher = None
+        self._context.rules.left.discard(self.rule)
+
     def close(self) -> None:
+        """At the end of the run."""
+        self._end()
+        if self._closing is not None:
+            self._closing.cancel()  # a looking thread that hangs keeps it until we are gone
+        elif self._watcher is not None:
+            self._watcher.close()
+        self._watcher = None
+
+    def _end(self) -> None:
+        if self._running is not None:
+            self._running.cancel()
         if self._watcher is not None:
             asyncio.get_running_loop().remove_reader(self._watcher.fileno())
-            self._watcher.close()
-            self._watcher = None
 
     # The scan.
 
@@ -126,6 +158,8 @@ class Watching:
 
     def _take_in(self, scanned: Scanned) -> None:
         """What follows from a scan or a look."""
+        if self.rule.is_leaving:
+            return
         if scanned.new or scanned.changed:
             log.debug("found", rule=self.rule.name, files=scanned.new + scanned.changed)
         self._context.progress.files_found += scanned.new
@@ -144,7 +178,7 @@ class Watching:
 
         File by file, so that looks and scans come in between. What is not taken here is found again.
         """
-        while self._to_hash and not self._context.is_stopping:
+        while self._to_hash and not self._context.is_stopping and not self.rule.is_leaving:
             number, candidate = self._to_hash[-1]
             await self._worker.call(partial(self._hash_again_now, number, candidate))
             self._to_hash.pop()
@@ -195,6 +229,8 @@ class Watching:
 
     def look_at(self, folder: bytes, name: bytes) -> None:
         """Look at one path soon."""
+        if self.rule.is_leaving:
+            return
         self._pending.setdefault(folder, {}).setdefault(name, Evidence.NONE)
         self._lag()
 
@@ -208,7 +244,7 @@ class Watching:
         asyncio.get_running_loop().call_later(_LAG_SECONDS, self._wake)
 
     def _wake(self) -> None:
-        if not self._context.is_stopping:
+        if not self._context.is_stopping and not self.rule.is_leaving:
             self._context.background(self._read_and_look())
 
     async def _read_and_look(self) -> None:
@@ -216,6 +252,8 @@ class Watching:
         if watcher is not None:
             self._take_wake(await self._worker.call(watcher.read, self._context.clock.now()))
         self._is_lagging = False
+        if self.rule.is_leaving:
+            return
         if self._watcher is not None:
             asyncio.get_running_loop().add_reader(self._watcher.fileno(), self._lag)
         pending, self._pending = self._pending, {}

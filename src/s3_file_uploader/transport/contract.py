@@ -16,6 +16,11 @@ A transport MUST
 - take back, when `abandon` asks for it, what a checkpoint leads to, and nothing else;
 - use memory that does not grow with the size of a file.
 
+It SHOULD, once `delivery.is_eased()` says so, begin no other part of a file that goes in several, and end with
+Interrupted as soon as those under way have landed and the checkpoint is saved: somebody is about to stop it, and
+what lands now is not sent twice. A file that goes in one piece is finished. One that is being taken by a far side
+which needs nothing more from here may go on. It may be asked from any thread, at any time.
+
 A checkpoint belongs to the transport that saved it. For people it MAY say `upload_id`, the name that
 the far side has for what was begun, `part_size`, `parts_arrived` and `bytes_arrived`. One that says
 `leaves_nothing` is forgotten when it is given up, and `abandon` is not asked.
@@ -99,6 +104,7 @@ class Delivery:
     checkpoint: Checkpoint | None = None
     progress: Callable[[int], None] = field(default=lambda _count: None)
     give_up: GiveUp = _give_up_nothing
+    is_eased: Callable[[], bool] = field(default=lambda: False)
 
 
 class Transport(Protocol):

@@ -141,6 +141,8 @@ class FakeTransport:
         breaks_at = opened.size // 2 if fault is Fault.BROKEN else None
         try:
             while upload.size < opened.size:
+                if delivery.is_eased():
+                    raise Interrupted("no other part is begun; what was saved is kept")
                 part = _read(opened, upload.size, self.part_bytes)
                 opened.check_unchanged()
                 await self._send(delivery, part, None if breaks_at is None else breaks_at - upload.size)

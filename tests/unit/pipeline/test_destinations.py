@@ -5,16 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from s3_file_uploader.pipeline.rules import active_rules
-from support.pipelines import rule, settings
+from s3_file_uploader.pipeline.rules import destination_of
+from support.pipelines import rule
 
 
 def destinations(*wanted: dict[str, Any]) -> list[str]:
     rules = [
         rule(Path(f"/data/{name}"), name=name, **more) for name, more in zip("abc", wanted, strict=False)
     ]
-    numbers = {one.name: number for number, one in enumerate(rules)}
-    return [one.destination for one in active_rules(settings(Path("/state"), *rules), numbers)]
+    return [destination_of(one, rules) for one in rules]
 
 
 def test_rules_of_one_bucket_and_prefix_pause_together() -> None:

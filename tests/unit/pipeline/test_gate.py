@@ -307,3 +307,15 @@ def test_a_pause_of_many_probes_remembers_the_last_few_hundred_only() -> None:
     assert len(one.unwanted) < 500
     assert 999 in one.unwanted
     assert 0 not in one.unwanted
+
+
+def test_another_cap_leaves_what_the_store_asked_for() -> None:
+    one = gate(cap=8)
+    one.resize(16)
+    assert one.limit == 16
+    one.fail(1, Throttled("slow down"), 10.0)
+    assert one.limit == 8
+    one.resize(32)
+    assert one.limit == 8
+    one.resize(4)
+    assert (one.limit, one.cap) == (4, 4)

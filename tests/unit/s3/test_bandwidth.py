@@ -76,3 +76,19 @@ def test_a_slice_is_short_but_never_tiny() -> None:
 def test_no_bandwidth_at_all_is_refused(rate: int) -> None:
     with pytest.raises(ValueError, match="bandwidth"):
         Bandwidth(rate)
+
+
+def test_another_rate_holds_from_then_on() -> None:
+    bandwidth = Bandwidth(None)
+    assert bandwidth.is_unlimited
+    assert [bandwidth.reserve(10**9, 0.0) for _ in range(3)] == [0.0] * 3
+
+    bandwidth.limit_to(1000)
+    bandwidth.reserve(1000, 10.0)
+    assert bandwidth.reserve(1000, 10.0) == pytest.approx(1.0 - BURST_SECONDS)
+    bandwidth.limit_to(10_000)
+    bandwidth.reserve(10_000, 100.0)
+    assert bandwidth.reserve(1, 100.0) == pytest.approx(1.0 - BURST_SECONDS)
+
+    bandwidth.limit_to(None)
+    assert bandwidth.reserve(10**9, 100.0) == 0.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -58,3 +59,23 @@ def test_a_rule_without_a_checksum_is_warned_of_at_start(caplog: pytest.LogCaptu
     opened({}, {"checksum_algorithm": "off"})
     [record] = caplog.records
     assert record.getMessage().startswith("rule rule1: ChecksumAlgorithm is off")
+
+
+def test_other_limits_are_taken_over_by_what_is_open() -> None:
+    rule = Rule(name="r", path_name="/data/*", bucket_name="b", region="r", endpoint_url="http://127.0.0.1:9")
+    settings = Settings(name="n", state_directory="/state", rules=(rule,))
+
+    async def run() -> None:
+        lanes = RuleLanes(settings, None)
+        before = lanes.open(rule)
+        lanes.adjust(replace(settings, concurrency=3, max_bandwidth=5000))
+        after = lanes.open(replace(rule, interval_seconds=60.0))
+        assert after.shared is before.shared
+        assert after.shared._concurrency == 3
+        assert after.shared._bandwidth.bytes_per_second == 5000
+        await before.close()
+        assert not after.shared.is_closed
+        await after.close()
+        assert after.shared.is_closed
+
+    asyncio.run(run())

@@ -73,3 +73,22 @@ def test_draining_gives_all_who_wait_in_order_and_leaves_none() -> None:
     assert started(slots) == ["0"]
     assert slots.drain() == ["1", "2"]
     assert not slots.is_awaited
+
+
+def test_another_cap_holds_for_what_begins_from_then_on() -> None:
+    slots: Slots[int] = Slots(8)
+    for job in range(20):
+        slots.join(job, is_large=False)
+    begun = [slots.next() for _ in range(8)]
+    assert None not in begun
+
+    slots.resize(2)
+    slots.give_back(is_large=False)
+    assert slots.next() is None
+    for _ in range(6):
+        slots.give_back(is_large=False)
+    assert slots.next() is not None
+    assert slots.next() is None
+
+    slots.resize(64)
+    assert sum(slots.next() is not None for _ in range(20)) == 11  # all that wait

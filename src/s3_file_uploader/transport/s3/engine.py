@@ -136,6 +136,10 @@ class Engine:
         """End one delivery with Interrupted, where it stands."""
         self._reactor.post(lambda: self._stop(job))
 
+    def resize(self, concurrency: int) -> None:
+        """So many deliveries at once from now on; what is under way goes on."""
+        self._reactor.post(lambda: self._slots.resize(concurrency))
+
     async def close(self) -> None:
         """End what runs with Interrupted; a thread that hangs in the disk is left behind."""
         self._reactor.post(self._begin_close)
@@ -237,6 +241,9 @@ class Engine:
     def _start(self, job: _Job) -> None:
         if job.is_stopped:
             self._finish(job, None, Interrupted("stopped before it began"))
+            return
+        if job.is_large and job.delivery.is_eased():
+            self._finish(job, None, Interrupted("not begun; what was saved is kept"))
             return
         job.task = self._reactor.spawn(
             self._carry(job.delivery, job.attributes),

@@ -42,7 +42,7 @@ class Exchanger:
         pool: Pool,
         *,
         deadlines: Deadlines,
-        bandwidth: Bandwidth | None,
+        bandwidth: Bandwidth,
         crew: Crew,
     ) -> None:
         self._reactor = reactor
@@ -143,7 +143,7 @@ class Exchanger:
         content, body.content = body.content, None
         if content is None or self._held_bytes + body.size > HELD_LIMIT_BYTES:
             return None
-        if self._bandwidth is not None and body.size > self._bandwidth.slice_bytes:
+        if not self._bandwidth.is_unlimited and body.size > self._bandwidth.slice_bytes:
             return None
         return content
 
@@ -151,7 +151,7 @@ class Exchanger:
         self, connection: Connection, reader: AnswerReader, data: bytes, seconds: float
     ) -> Response | None:
         """Send bytes that are in memory."""
-        if self._bandwidth is not None:
+        if not self._bandwidth.is_unlimited:
             await self._throttle(len(data))
         view: bytes | memoryview = data
         while True:
@@ -182,10 +182,11 @@ class Exchanger:
     async def _send_file(
         self, connection: Connection, reader: AnswerReader, body: FileSlice, seconds: float
     ) -> Response | None:
-        cargo = Cargo(connection, body, uses_sendfile=self._bandwidth is None and not connection.is_tls)
+        uses_sendfile = self._bandwidth.is_unlimited and not connection.is_tls
+        cargo = Cargo(connection, body, uses_sendfile=uses_sendfile)
         allowed = 0
         while cargo.left:
-            if self._bandwidth is None:
+            if self._bandwidth.is_unlimited:
                 allowed = WORK_BYTES
             elif not allowed:
                 allowed = min(cargo.step, cargo.left, self._bandwidth.slice_bytes)
@@ -257,7 +258,6 @@ class Exchanger:
             return None
 
     async def _throttle(self, size: int) -> None:
-        assert self._bandwidth is not None
         seconds = self._bandwidth.reserve(size, self._reactor.now)
         if seconds > 0:
             await self._reactor.sleep(seconds)

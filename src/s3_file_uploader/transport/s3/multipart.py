@@ -100,7 +100,9 @@ class Multipart:
             tell=self._tell,
         )
         self._parts.resize(self._usual_part_size)
-        self._streams = partial(Streams, carry=self._parts.carry, reactor=reactor, slots=slots)
+        self._streams = partial(
+            Streams, carry=self._parts.carry, reactor=reactor, slots=slots, is_eased=delivery.is_eased
+        )
         self._keeper = keeper
         self._told_bytes = 0
 

@@ -30,9 +30,17 @@ class RuleLanes:
 
     def __init__(self, settings: Settings, conceal: Callable[..., None] | None) -> None:
         self._concurrency = settings.concurrency or files_in_flight()
-        self._bandwidth = None if settings.max_bandwidth is None else Bandwidth(settings.max_bandwidth)
+        self._bandwidth = Bandwidth(settings.max_bandwidth)
         self._conceal = conceal
         self._shared: dict[tuple[object, ...], S3Transport] = {}
+
+    def adjust(self, settings: Settings) -> None:
+        """Concurrency and MaxBandwidth are others from now on, also for what is on its way."""
+        self._concurrency = settings.concurrency or files_in_flight()
+        self._bandwidth.limit_to(settings.max_bandwidth)
+        self._shared = {place: shared for place, shared in self._shared.items() if not shared.is_closed}
+        for shared in self._shared.values():
+            shared.resize(self._concurrency)
 
     def open(self, rule: Rule) -> Lane:
         """ConfigurationError where the rule's settings cannot work."""

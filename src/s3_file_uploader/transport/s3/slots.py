@@ -22,8 +22,7 @@ class Slots(Generic[_Job]):
     """At most `cap` in use; `size` of them for now, as `grow` is called when a far store needs more."""
 
     def __init__(self, cap: int) -> None:
-        self._cap = max(1, cap)
-        self._large_cap = max(1, min(LARGE_SLOTS, self._cap * 3 // 4))
+        self._cap, self._large_cap = _caps(cap)
         self._used = 0
         self._large_used = 0
         self._arrivals = 0
@@ -34,6 +33,11 @@ class Slots(Generic[_Job]):
     @property
     def is_awaited(self) -> bool:
         return bool(self._small or self._large)
+
+    def resize(self, cap: int) -> None:
+        """Another cap. What is in use beyond it is given back in its own time."""
+        self._cap, self._large_cap = _caps(cap)
+        self.size = min(self._cap, max(self.size, FIRST_SLOTS))
 
     def grow(self) -> None:
         self.size = min(self._cap, self.size + max(1, self.size // 4))
@@ -75,3 +79,9 @@ class Slots(Generic[_Job]):
         self._small.clear()
         self._large.clear()
         return waiting
+
+
+def _caps(cap: int) -> tuple[int, int]:
+    """For all, and for large ones."""
+    cap = max(1, cap)
+    return cap, max(1, min(LARGE_SLOTS, cap * 3 // 4))

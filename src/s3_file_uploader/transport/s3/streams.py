@@ -3,7 +3,8 @@
 A part that broke on the way is sent again by itself and the others go on. Each break halves how many
 go at once: over a line that drops every so often, four parts side by side might all stay unfinished
 where one gets through. Only when several breaks in a row left nothing finished is it the delivery that
-failed. A store that cannot be reached takes no new parts, but those on their way may still arrive.
+failed. A store that cannot be reached takes no new parts, but those on their way may still arrive; the same
+where somebody is about to stop us (`is_eased`).
 
 What a part is and how it is sent is the business of `carry`.
 """
@@ -54,12 +55,14 @@ class Streams:
         reactor: Reactor,
         slots: Lender,
         random: Callable[[], float] = randomness.random,
+        is_eased: Callable[[], bool] = lambda: False,
     ) -> None:
         self._part_count = part_count
         self._carry = carry
         self._reactor = reactor
         self._slots = slots
         self._random = random
+        self._is_eased = is_eased
         self._next_number = 1
         self._broken: deque[int] = deque()  # to be sent again
         self._has_broken: set[int] = set()
@@ -91,13 +94,15 @@ class Streams:
     def _take(self) -> int | None:
         if self._failure is not None:
             return None
+        if not self._broken and self._next_number > self._part_count:
+            return None
+        if self._is_eased():
+            self._failure = Interrupted("no other part is begun; what was saved is kept")
+            return None
         if self._broken:
             return self._broken.popleft()
-        number = self._next_number
-        if number > self._part_count:
-            return None
         self._next_number += 1
-        return number
+        return self._next_number - 1
 
     def _borrow(self, parent: Task) -> None:
         left = self._part_count - self._next_number + 1 + len(self._broken)

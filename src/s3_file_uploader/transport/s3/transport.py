@@ -16,6 +16,7 @@ from s3_file_uploader.errors import Interrupted
 from s3_file_uploader.transport.s3.abort import abandon
 from s3_file_uploader.transport.s3.attributes import PLAIN
 from s3_file_uploader.transport.s3.aws_variants import ORDINARY, Variant
+from s3_file_uploader.transport.s3.bandwidth import Bandwidth
 from s3_file_uploader.transport.s3.connection import Deadlines, Pool
 from s3_file_uploader.transport.s3.credentials import CredentialSource
 from s3_file_uploader.transport.s3.endpoint import Endpoint
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
     from s3_file_uploader.model import Checkpoint, Receipt
     from s3_file_uploader.transport.contract import Delivery
     from s3_file_uploader.transport.s3.attributes import Attributes
-    from s3_file_uploader.transport.s3.bandwidth import Bandwidth
     from s3_file_uploader.transport.s3.crew import Crew
     from s3_file_uploader.transport.s3.reactor import Reactor
 
@@ -69,7 +69,7 @@ class S3Transport:
         self._endpoint = endpoint
         self._credentials = credentials
         self._concurrency = concurrency
-        self._bandwidth = bandwidth
+        self._bandwidth = bandwidth or Bandwidth(None)
         self._deadlines = deadlines or Deadlines()
         self._clock = StoreClock(clock)
         self._monotonic = monotonic
@@ -127,6 +127,12 @@ class S3Transport:
             ended.set_exception(Interrupted("shutting down"))
             return ended
         return self._engine(_NO_DEVICE).send(errand)
+
+    def resize(self, concurrency: int) -> None:
+        """So many files at once in each engine."""
+        self._concurrency = concurrency
+        for engine in self._engines.values():
+            engine.resize(concurrency)
 
     async def close(self) -> None:
         self._is_closed = True

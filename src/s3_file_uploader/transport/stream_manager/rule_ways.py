@@ -82,6 +82,12 @@ class RuleWays:
             close=let_go,
         )
 
+    def adjust(self, settings: Settings) -> None:
+        """Concurrency and MaxBandwidth concern what looks at the store itself; the rest is Stream Manager's."""
+        self._settings = settings
+        if self._lanes is not None:
+            self._lanes.adjust(settings)
+
     def _verifying(self, rule: Rule) -> tuple[S3Lane, Heads]:
         """The S3 engine's way to the rule's bucket."""
         from s3_file_uploader.transport.s3 import RuleLanes  # noqa: PLC0415  # awscrt and ssl: only here
