@@ -5,6 +5,8 @@
 # SECONDS    how long `make demo` runs (default: until Ctrl-C)
 # TRANSPORT  what `make demo` goes through: s3 (default) or stream-manager
 # ARGS       more arguments for pytest: make test ARGS="-k removal"
+# VARIANT    which component `make component` builds: stream-manager (default) or direct
+# WHEELS     for which devices it brings all packages along: "linux/aarch64 linux/x86_64 py3.10-3.13"
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -134,7 +136,11 @@ wheel: $(STAMP) ## build the wheel, install it with the pins into a fresh enviro
 	cd / && "$(CURDIR)/build/wheel/bin/s3-file-uploader" version
 	cd / && "$(CURDIR)/build/wheel/bin/stream-manager-local" --version
 
+.PHONY: component
+component: $(STAMP) ## build the Greengrass component (VARIANT=direct; WHEELS="linux/aarch64 py3.11" for devices without an index)
+	@$(BIN)/python packaging/component/build.py $(if $(VARIANT),--variant "$(VARIANT)") $(if $(WHEELS),--wheels "$(WHEELS)")
+
 .PHONY: clean
 clean: ## remove all that make has made, the environments too
-	rm -rf .venv .venv-* build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis htmlcov .coverage*
-	find src tests bench docs -name __pycache__ -prune -exec rm -rf {} +
+	rm -rf .venv .venv-* build dist greengrass-build packaging/component/direct/greengrass-build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis htmlcov .coverage*
+	find src tests bench docs packaging -name __pycache__ -prune -exec rm -rf {} +

@@ -4,6 +4,7 @@
     docs/reference/command-line.md    commands, arguments and exit codes
     docs/*.md                         the lifecycle's diagram, between its two markers
     docs/guides/stores.md             what each store of the tests supports, between two markers
+    recipe.yaml, for both variants    the defaults of the settings, between two markers
 
 `--check` writes nothing and fails when something is out of date; the tests ask for it.
 """
@@ -11,26 +12,37 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import re
 import sys
 from typing import TYPE_CHECKING
+
+import yaml
 
 from s3_file_uploader import lifecycle
 from s3_file_uploader.cli.commands import COMMANDS
 from s3_file_uploader.cli.exit_codes import EXIT_CODE_TABLE
 from s3_file_uploader.cli.parser import PROGRAM, command_parser
 from s3_file_uploader.config import reference
+from s3_file_uploader.config.fields import PROCESS_FIELDS, RULE_FIELDS
 from s3_file_uploader.config.flags import FLAG_FIELDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from s3_file_uploader.cli.commands import Command
+    from s3_file_uploader.config.fields import Field
 
 _DOCS = os.path.dirname(os.path.abspath(__file__))
 _DIAGRAM = re.compile(r"(<!-- lifecycle: .*? -->\n).*?(<!-- /lifecycle -->)", re.DOTALL)
 _STORES = re.compile(r"(<!-- stores: .*? -->\n).*?(<!-- /stores -->)", re.DOTALL)
+_RECIPES = ("recipe.yaml", "packaging/component/direct/recipe.yaml")
+_DEFAULTS = re.compile(r"(^ *# settings: [^\n]*\n).*?(^ *# /settings$)", re.DOTALL | re.MULTILINE)
+# They stand in the recipe by hand: those of the 2024 sample, and what the two variants differ in.
+_BY_HAND = frozenset({"PathName", "BucketName", "ObjectKeyPrefix", "Interval", "LogLevel", "Transport"})
+# Others imply them (DoneMarker, Transport); a default that is said would be stronger than that.
+_IMPLIED = frozenset({"ActiveFile", "KeyEscape"})
 _SETTING_FLAGS = {each.flag for each in FLAG_FIELDS}
 
 _COMMAND_LINE = """\
@@ -66,6 +78,9 @@ def _pages() -> Iterator[tuple[str, str]]:
     yield os.path.join(_DOCS, "reference", "command-line.md"), _command_line()
     guide, table = os.path.join(_DOCS, "guides", "stores.md"), _stores()
     yield guide, _STORES.sub(lambda found: f"{found[1]}\n{table}\n{found[2]}", _read(guide))
+    for recipe in _RECIPES:
+        path = os.path.join(os.path.dirname(_DOCS), recipe)
+        yield path, _DEFAULTS.sub(lambda found: f"{found[1]}{_defaults()}{found[2]}", _read(path))
     for name in sorted(os.listdir(_DOCS)):
         path = os.path.join(_DOCS, name)
         if name.endswith(".md") and _DIAGRAM.search(_read(path)):
@@ -82,6 +97,34 @@ def _stores() -> str:
     from support import stores  # noqa: PLC0415  # found only now
 
     return stores.markdown()
+
+
+def _defaults() -> str:
+    """What the component's configuration shows beside the sample's own keys: each constant default."""
+    return "".join(
+        f"    {each.key}: {_in_yaml(each)}\n"
+        for each in (*RULE_FIELDS, *PROCESS_FIELDS)
+        if _is_constant(each)
+    )
+
+
+def _is_constant(each: Field) -> bool:
+    """Not what is derived, implied, or the environment's to say, which a default in the recipe would hide.
+
+    Maps are left out too: what a deployment merges into them must not meet a value that is no map.
+    """
+    is_given = each.required or each.setting.derived or each.setting.environment
+    return not (is_given or each.is_map or each.key in _BY_HAND | _IMPLIED)
+
+
+def _in_yaml(each: Field) -> str:
+    if isinstance(each.default, tuple):
+        return json.dumps(list(each.default))
+    if isinstance(each.default, bool):
+        return json.dumps(each.default)
+    text = each.write(each.default)
+    is_number = isinstance(each.default, int) and text.isdigit()
+    return text if is_number or yaml.safe_load(text or "~") == text else json.dumps(text)
 
 
 def _command_line() -> str:

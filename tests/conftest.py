@@ -31,6 +31,9 @@ def pytest_configure(config: pytest.Config) -> None:
     for name in list(os.environ):
         if name.startswith(("AWS_", "XDG_")) or name.lower().endswith("_proxy"):
             del os.environ[name]
+    # Tests start the program too. It need not be installed: with the requirements alone `pytest tests` works.
+    sources = os.path.join(config.rootpath, "src")
+    os.environ["PYTHONPATH"] = os.pathsep.join([sources, *filter(None, [os.environ.get("PYTHONPATH")])])
     config.stash[_home] = os.environ["HOME"] = tempfile.mkdtemp(prefix="s3-file-uploader-home-")
     os.environ["AWS_EC2_METADATA_DISABLED"] = "true"
 

@@ -29,7 +29,7 @@ class CredentialServer:
     lifetime_seconds: float = 3600.0
     failing: bool = False
     numbered: bool = True
-    keys: tuple[str, str] | None = None  # access key id and secret that some store knows
+    keys: tuple[str, str] | None = None  # access key id and secret that some store knows, which has no tokens
     gate: threading.Event = field(default_factory=threading.Event)  # unset: answers wait
     asked: list[tuple[str, str]] = field(default_factory=list)  # path, Authorization
     arrived: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
@@ -52,7 +52,7 @@ class CredentialServer:
             "Code": "Success",
             "AccessKeyId": key,
             "SecretAccessKey": secret,
-            "Token": "THE-TOKEN",
+            "Token": "" if self.keys else "THE-TOKEN",
             "Expiration": time.strftime("%Y-%m-%dT%H:%M:%SZ", expiry),
         }
         return 200, json.dumps(document).encode()

@@ -22,7 +22,18 @@ class Command(NamedTuple):  # not a dataclass: `dataclasses` alone costs as much
     shows_few_settings: bool = False  # in its help: only those that find a ledger
 
     def module(self) -> ModuleType:
-        return import_module(f"s3_file_uploader.cli.{self.name}_command")
+        """ConfigurationError where a Greengrass component left it out (`demo`)."""
+        try:
+            return import_module(f"s3_file_uploader.cli.{self.name}_command")
+        except ModuleNotFoundError as error:
+            if error.name != f"s3_file_uploader.{self.name}":
+                raise
+            from s3_file_uploader.errors import ConfigurationError  # noqa: PLC0415  # only then
+
+            raise ConfigurationError(
+                f"`{self.name}` is not part of this installation",
+                advice=f"Run `{self.name}` on a machine of your own, from a clone or from the package.",
+            ) from error
 
 
 _ALL = (

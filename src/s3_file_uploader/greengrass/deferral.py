@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from s3_file_uploader.greengrass.ipc import Nucleus
+    from s3_file_uploader.pipeline.feed import InFlight
 
 __all__ = ["Deferral"]
 
@@ -25,7 +26,7 @@ _FORGOTTEN_SECONDS = 120.0  # a deployment of which nothing more is heard
 
 class _Uploader(Protocol):
     @property
-    def under_way(self) -> int: ...
+    def in_flight(self) -> InFlight: ...
 
     def ease(self) -> None: ...
 
@@ -49,7 +50,7 @@ class Deferral:
         left = since + self._longest_seconds() - loop.time()
         self._uploader.ease()
         self._go_on_later(_FORGOTTEN_SECONDS)
-        files = self._uploader.under_way
+        files = self._uploader.in_flight.sending
         wait = min(_RECHECK_SECONDS, left) if files and left > 0 else 0.0
         if wait:
             log.info("update_deferred", files=files, deployment=deployment)

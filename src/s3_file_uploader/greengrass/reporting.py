@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["Reporting"]
 
 _SHORTEST_SECONDS = 5.0  # between two messages, whatever happens
+_FIRST_SECONDS = 1.0  # until the rules are at work and there is something to tell
 _GATHER_SECONDS = 0.5  # one fault often tells itself in several lines
 _SHARE = 50.0  # a look at the ledger that took a second of CPU is not repeated within fifty
 
@@ -68,6 +69,7 @@ class Reporting:
         troubles = Troubles(lambda: loop.call_soon_threadsafe(self._wake.set))
         troubles.begin()
         try:
+            await asyncio.sleep(_FIRST_SECONDS)
             while True:
                 rest_seconds = max(self._shortest_seconds, await self._tell(troubles))
                 await asyncio.sleep(rest_seconds)
