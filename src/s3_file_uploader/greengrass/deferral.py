@@ -46,15 +46,16 @@ class Deferral:
     async def announced(self, deployment: str) -> None:
         """Decide how long it waits before it asks again."""
         loop = asyncio.get_running_loop()
+        is_first = deployment not in self._since
         since = self._since.setdefault(deployment, loop.time())
         left = since + self._longest_seconds() - loop.time()
         self._uploader.ease()
         self._go_on_later(_FORGOTTEN_SECONDS)
         files = self._uploader.in_flight.sending
         wait = min(_RECHECK_SECONDS, left) if files and left > 0 else 0.0
-        if wait:
+        if wait and is_first:
             log.info("update_deferred", files=files, deployment=deployment)
-        elif files:
+        elif files and not wait:
             log.warning("update_allowed", files=files, deployment=deployment)
         try:
             await self._nucleus.defer_update(
