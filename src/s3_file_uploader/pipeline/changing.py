@@ -91,6 +91,8 @@ class Changing:
             if self._settings is not None and not found:
                 return found
             plan = await self._plan(settings)
+            if self._settings is None:
+                log.info("started", rule=", ".join(rule.name for rule in settings.rules))
             await self._bring_to_rest(plan.leaving)
             await self._close_unused(plan)
             await self._enter(plan)

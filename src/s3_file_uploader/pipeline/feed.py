@@ -209,13 +209,18 @@ class Feed:
         rule, gate = claim.rule, claim.rule.gate
         was_paused = gate.is_paused
         guilty = gate.succeed(claim.entry.id, self._context.clock.now())
-        destination = self._context.rules.gates.get(gate)  # None: no rule in force goes there
-        if was_paused and not gate.is_paused and destination is not None:
-            self._context.note_pause(destination, None)
-            gate.reminded_at = None
-            log.info("resumed", rule=rule.name, bucket=rule.setting.bucket_name)
+        if was_paused and not gate.is_paused:
+            self._tell_resumed(rule)
         if guilty:
             self._context.background(self._convict(guilty))
+
+    def _tell_resumed(self, rule: ActiveRule) -> None:
+        destination = self._context.rules.gates.get(rule.gate)
+        if destination is None:
+            return  # no rule in force goes there
+        self._context.note_pause(destination, None)
+        rule.gate.reminded_at = None
+        log.info("resumed", rule=rule.name, bucket=rule.setting.bucket_name)
 
     async def _convict(self, numbers: list[int]) -> None:
         parked = await self._context.writer.awaited(self._convict_now, numbers)

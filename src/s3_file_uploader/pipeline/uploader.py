@@ -121,7 +121,6 @@ class Uploader:
             random=self._random,
             write_down=self._write_down,
         )
-        log.info("started", files=None, rule=", ".join(rule.name for rule in self._settings.rules))
         self._changing = changing  # another configuration may come while this one is coming into force
         try:
             await changing.to(self._settings)

@@ -105,9 +105,8 @@ class Watching:
     def close(self) -> None:
         """At the end of the run."""
         self._end()
-        if self._closing is not None:
-            self._closing.cancel()  # a looking thread that hangs keeps it until we are gone
-        elif self._watcher is not None:
+        is_closed = self._closing is not None and not self._closing.cancel()
+        if self._watcher is not None and not is_closed:
             self._watcher.close()
         self._watcher = None
 
@@ -195,6 +194,8 @@ class Watching:
         self._reconcile.confirm_device(number, candidate, is_same=is_same)
 
     async def _adopt(self, scanned: Scanned) -> None:
+        if self.rule.is_leaving:
+            return
         orphans = self._reconcile.orphans(scanned)
         for folder, name in await self._worker.call(self._recovery.adopt, self.rule, orphans):
             log.warning(
