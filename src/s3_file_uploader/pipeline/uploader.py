@@ -23,9 +23,10 @@ from s3_file_uploader.pipeline.context import Context
 from s3_file_uploader.pipeline.deciding import Deciding
 from s3_file_uploader.pipeline.disposal import Disposal
 from s3_file_uploader.pipeline.disposing import Disposing
+from s3_file_uploader.pipeline.draining import Draining
 from s3_file_uploader.pipeline.feed import Feed, InFlight
 from s3_file_uploader.pipeline.leftovers import Aborted, Leftovers, Wanted
-from s3_file_uploader.pipeline.outcome import is_done, summarise
+from s3_file_uploader.pipeline.outcome import summarise
 from s3_file_uploader.pipeline.progress import Progress, Summary
 from s3_file_uploader.pipeline.recovery import Recovery
 from s3_file_uploader.pipeline.rules import Roster
@@ -48,7 +49,6 @@ T = TypeVar("T")
 _CLOSE_SECONDS = (
     1.5  # for each step of the end: a hung disk, or a full one below the ledger, holds up no exit
 )
-_GIVE_UP_SECONDS = 30.0  # a drain whose destination answers nothing for so long ends
 
 
 class Uploader:
@@ -168,11 +168,8 @@ class Uploader:
     ) -> DeliveryError | None:
         tasks = [asyncio.ensure_future(loop) for loop in loops]
         stopping = asyncio.ensure_future(self._stop.wait())
-        watching_done = (
-            asyncio.ensure_future(self._done(context, feed, disposing, leftovers))
-            if self._until_done
-            else None
-        )
+        draining = Draining(context, feed, disposing, leftovers)
+        watching_done = asyncio.ensure_future(draining.done()) if self._until_done else None
         endings: list[asyncio.Future[Any]] = [
             task for task in (stopping, watching_done, context.broken) if task is not None
         ]
@@ -182,6 +179,7 @@ class Uploader:
                 if task.done():
                     task.result()
             if watching_done is not None and watching_done.done():
+                self._denied = draining.denied
                 return watching_done.result()
             log.info("stopping")
             context.is_stopping = True
@@ -197,38 +195,6 @@ class Uploader:
         deadline = self._clock.monotonic() + GRACE_SECONDS
         while (feed.in_flight or disposing.waiting) and self._clock.monotonic() < deadline:  # noqa: ASYNC110  # two sources, once
             await asyncio.sleep(0.02)
-
-    async def _done(
-        self, context: Context, feed: Feed, disposing: Disposing, leftovers: Leftovers
-    ) -> DeliveryError | None:
-        """For a drain: returns once nothing more can go, with the error of a destination that is given up."""
-        while True:  # asked ten times a second, and only in a drain: many things may end it
-            await asyncio.sleep(0.1)
-            if (error := self._given_up(context)) is not None:
-                return error
-            if (
-                len(self.progress.looked_at) < len(context.rules)
-                or feed.in_flight
-                or disposing.waiting
-                or context.has_background
-                or any(watching.has_pending for watching in context.rules.watchings())
-            ):
-                continue
-            doubtful = [gate for gate in context.rules.gates if gate.is_of_one]
-            but_for = [file for gate in doubtful for file in gate.suspects]
-            if await context.writer.awaited(is_done, self._ledger, self._clock, but_for):
-                await leftovers.round()
-                self._denied = but_for
-                return next((gate.error for gate in doubtful if gate.last_success_at is None), None)
-
-    def _given_up(self, context: Context) -> DeliveryError | None:
-        """Why a destination is not waited for; one that denied a single file may take the others."""
-        for gate in context.rules.gates:
-            if gate.is_paused and gate.error is not None and not gate.is_of_one:
-                waited = self._clock.now() - gate.since
-                if not gate.error.retryable or waited > _GIVE_UP_SECONDS:
-                    return gate.error
-        return None
 
     def _give_up_changes(self) -> None:
         """The next start sees to it."""
