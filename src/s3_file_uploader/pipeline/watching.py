@@ -230,14 +230,12 @@ class Watching:
 
     def look_at(self, folder: bytes, name: bytes) -> None:
         """Look at one path soon."""
-        if self.rule.is_leaving:
-            return
         self._pending.setdefault(folder, {}).setdefault(name, Evidence.NONE)
         self._lag()
 
     def _lag(self) -> None:
         """Something happened: let more of it come, then take it all at once."""
-        if self._is_lagging:
+        if self._is_lagging or self.rule.is_leaving:
             return
         self._is_lagging = True
         if self._watcher is not None:
@@ -249,6 +247,8 @@ class Watching:
             self._context.background(self._read_and_look())
 
     async def _read_and_look(self) -> None:
+        if self.rule.is_leaving:
+            return  # its watch is closed, or about to be
         watcher = self._watcher
         if watcher is not None:
             self._take_wake(await self._worker.call(watcher.read, self._context.clock.now()))

@@ -252,6 +252,23 @@ def test_a_rule_that_changed_settles_its_files_anew(tmp_path: Path, state: Path)
     play(settings(state, before), stores, scenario, edge=NoLeaseEdge())
 
 
+def test_an_event_that_comes_as_its_rule_leaves_ends_nothing(tmp_path: Path, state: Path) -> None:
+    """Its watch is closed before anybody gets to read it."""
+    before = a_rule(tmp_path, "one")
+
+    async def scenario(uploader: Uploader) -> None:
+        await soon(lambda: uploader.progress.looked_at)
+        watching = in_force(uploader)["one"].watching
+        changing = asyncio.ensure_future(
+            uploader.reconfigure(settings(state, replace(before, interval_seconds=9.0)))
+        )
+        asyncio.get_running_loop().call_soon(watching._wake)
+        await changing
+        await asyncio.sleep(10)
+
+    play(settings(state, before), Stores(), scenario)
+
+
 # -- large files
 
 
