@@ -17,7 +17,8 @@
 from __future__ import annotations
 
 from s3_file_uploader.pipeline.clock import Clock
+from s3_file_uploader.pipeline.feed import InFlight
 from s3_file_uploader.pipeline.progress import Progress, Summary
 from s3_file_uploader.pipeline.uploader import Uploader
 
-__all__ = ["Clock", "Progress", "Summary", "Uploader"]
+__all__ = ["Clock", "InFlight", "Progress", "Summary", "Uploader"]

@@ -14,7 +14,7 @@ import socket
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from s3_file_uploader.errors import ConfigurationError, Interrupted
+from s3_file_uploader.errors import Interrupted
 from s3_file_uploader.ledger import Ledger, Queue
 from s3_file_uploader.observe.log import log
 from s3_file_uploader.pipeline.changing import GRACE_SECONDS, Changing
@@ -265,7 +265,7 @@ class Uploader:
         context, changing = self._context, self._changing
         if context is None or changing is None or context.is_stopping:
             raise Interrupted("it does not run, or not any more")
-        change = asyncio.ensure_future(self._change(context, changing, settings))
+        change = asyncio.ensure_future(changing.to(settings))
         self._changes.add(change)
         change.add_done_callback(self._changes.discard)
         await asyncio.wait(
@@ -274,17 +274,6 @@ class Uploader:
         if change.cancelled():
             raise Interrupted("the next start takes the configuration over: this run is stopping")
         return change.result()
-
-    async def _change(self, context: Context, changing: Changing, settings: Settings) -> Difference:
-        try:
-            return await changing.to(settings)
-        except ConfigurationError:
-            raise
-        except Exception as error:
-            # Some rules are at rest, and nothing would wake them: whoever runs us starts anew.
-            if not context.is_stopping and not context.broken.done():
-                context.broken.set_exception(error)
-            raise
 
     # For an update of the device, which is about to stop us.
 

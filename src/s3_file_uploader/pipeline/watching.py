@@ -247,10 +247,8 @@ class Watching:
             self._context.background(self._read_and_look())
 
     async def _read_and_look(self) -> None:
-        if self.rule.is_leaving:
-            return  # its watch is closed, or about to be
         watcher = self._watcher
-        if watcher is not None:
+        if watcher is not None and not self.rule.is_leaving:  # else it is closed, or about to be
             self._take_wake(await self._worker.call(watcher.read, self._context.clock.now()))
         self._is_lagging = False
         if self.rule.is_leaving:
