@@ -103,7 +103,9 @@ class Feed:
         self._turn += 1
         for offset in range(len(rules)):
             rule = rules[(self._turn + offset) % len(rules)]
-            if rule.is_leaving or rule.tray.count > _MOST_UNDISPOSED:
+            if rule.is_leaving:
+                continue
+            if rule.tray.count > _MOST_UNDISPOSED:
                 continue  # its disk, and no other's, is slow to let files go
             room = self._room(rule.gate)
             if room:

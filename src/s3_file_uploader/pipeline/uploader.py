@@ -122,19 +122,34 @@ class Uploader:
             write_down=self._write_down,
         )
         self._changing = changing  # another configuration may come while this one is coming into force
+        unreachable = None
         try:
-            await changing.to(self._settings)
-            loops = [
-                feed.run(),
-                feed.collect(),
-                Deciding(context, settling, disposing).run(),
-                Upkeep(context, disposing, recovery, feed).run(),
-                leftovers.run(),
-            ]
-            unreachable = await self._until_end(context, feed, disposing, leftovers, loops)
+            if await self._start(changing):
+                loops = [
+                    feed.run(),
+                    feed.collect(),
+                    Deciding(context, settling, disposing).run(),
+                    Upkeep(context, disposing, recovery, feed).run(),
+                    leftovers.run(),
+                ]
+                unreachable = await self._until_end(context, feed, disposing, leftovers, loops)
         finally:
             await self._close(context, feed, changing)
         return await self._summary(context, unreachable)
+
+    async def _start(self, changing: Changing) -> bool:
+        """Whether the configuration came into force before a stop; a full disk below the ledger holds up none."""
+        starting = asyncio.ensure_future(changing.to(self._settings))
+        stopping = asyncio.ensure_future(self._stop.wait())
+        try:
+            await asyncio.wait([starting, stopping], return_when=asyncio.FIRST_COMPLETED)
+            if not starting.done():
+                return False
+            starting.result()
+            return True
+        finally:
+            starting.cancel()
+            stopping.cancel()
 
     def _sending(self, context: Context, settling: Settling) -> Sending:
         return Sending(

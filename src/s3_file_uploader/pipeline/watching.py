@@ -9,6 +9,7 @@ once when it begins, and once when it is over.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from functools import partial
 from typing import TYPE_CHECKING
@@ -95,8 +96,11 @@ class Watching:
         if self._watcher is not None:
             self._context.rules.left.add(self.rule)
             self._closing = self._worker.submit(self._watcher.close)
-            note = partial(asyncio.get_running_loop().call_soon_threadsafe, self._note_closed)
-            self._closing.add_done_callback(lambda _: note())
+            self._closing.add_done_callback(partial(self._tell_closed, asyncio.get_running_loop()))
+
+    def _tell_closed(self, loop: asyncio.AbstractEventLoop, _closed: Future[None]) -> None:
+        with contextlib.suppress(RuntimeError):  # a disk that hung for longer than we ran: nobody listens
+            loop.call_soon_threadsafe(self._note_closed)
 
     def _note_closed(self) -> None:
         self._watcher = None
