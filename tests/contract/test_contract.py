@@ -452,6 +452,61 @@ def test_what_was_stopped_keeps_its_checkpoint_and_the_next_process_goes_on_from
     assert place.unfinished() == {}
 
 
+async def _eased(place: Place, delivery: Any, courier: Courier, after: int) -> None:
+    async with place.open(after * 2) as transport:
+        outcome = transport.deliver(delivery)
+        await courier.left(after)
+        courier.is_eased = True
+        with pytest.raises(Interrupted):
+            await outcome
+
+
+@carried
+def test_where_a_stop_is_to_come_no_other_part_begins_and_none_that_landed_goes_twice(
+    place: Place, tmp_path: Path
+) -> None:
+    size = 64 * MIB
+    path, first, second = new_file(tmp_path, size), Courier(place.bucket), Courier(place.bucket)
+    bounded(_eased(place, first.delivery(path, "key"), first, 12 * MIB))
+    assert first.saved[-1] is not None
+    there = place.unfinished()["key"]
+    assert first.left_bytes == there < size  # what was under way has landed, and nothing else left
+    [receipt] = deliver(place, second.delivery(path, "key", checkpoint=first.saved[-1]))
+    assert second.left_bytes == size - there
+    assert receipt.checksum == checksum_of(read(path), receipt.checksum.partition(":")[0])
+    assert place.content("key") == read(path)
+
+
+@carried
+def test_where_a_stop_is_to_come_nothing_large_is_begun_and_what_is_small_goes(
+    place: Place, tmp_path: Path
+) -> None:
+    courier = Courier(place.bucket)
+    courier.is_eased = True
+    deliver(place, courier.delivery(new_file(tmp_path, SMALL, "small"), "small"))
+    with pytest.raises(Interrupted):
+        deliver(place, courier.delivery(new_file(tmp_path, 48 * MIB, "large"), "large"))
+    assert place.objects() == {"small": SMALL}
+    assert courier.left_bytes == SMALL
+
+
+@carried
+def test_what_has_all_its_parts_there_is_finished_though_a_stop_is_to_come(
+    place: Place, tmp_path: Path
+) -> None:
+    size = 32 * MIB
+    path, courier = new_file(tmp_path, size), Courier(place.bucket)
+
+    async def work() -> Receipt:
+        async with place.open(size * 2) as transport:
+            outcome = transport.deliver(courier.delivery(path, "key"))
+            await courier.left(size - 1)
+            courier.is_eased = True
+            return await outcome
+
+    assert bounded(work()).size == size
+
+
 @carried
 def test_what_was_stopped_with_nothing_on_the_way_has_saved_nothing(place: Place, tmp_path: Path) -> None:
     path, courier = new_file(tmp_path, 5 * MIB), Courier(place.bucket)

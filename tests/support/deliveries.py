@@ -76,6 +76,7 @@ class Courier:
         self.bucket = bucket
         self.saved: list[Checkpoint | None] = []
         self.left_bytes = 0
+        self.is_eased = False  # of all deliveries
         self._ids = itertools.count(1)
 
     async def save(self, checkpoint: Checkpoint | None) -> None:
@@ -102,5 +103,6 @@ class Courier:
     ) -> Delivery:
         source = PlainSource(path, Fingerprint.of(os.stat(path)), on_check)
         return Delivery(
-            next(self._ids), source, self.bucket, key, self.save, checkpoint, self.progress, self.give_up
+            *(next(self._ids), source, self.bucket, key, self.save, checkpoint, self.progress, self.give_up),
+            lambda: self.is_eased,
         )

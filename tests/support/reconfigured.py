@@ -111,9 +111,11 @@ def play(
     made: Settings,
     stores: Stores,
     scenario: Callable[[Uploader], Awaitable[None]],
+    *,
+    before: Callable[[Uploader], None] = lambda _uploader: None,
     **more: Any,
 ) -> Summary:
-    """Run the daemon in virtual time while `scenario` plays, then stop it."""
+    """Run the daemon in virtual time while `scenario` plays, then stop it. `before` that something may be done."""
 
     async def run() -> Summary:
         loop = asyncio.get_running_loop()
@@ -121,6 +123,7 @@ def play(
         try:
             clock = Clock(monotonic=loop.time, wall=loop.time)
             uploader = Uploader(made, ledger, transports=stores.open, clock=clock, **more)
+            before(uploader)
             task = asyncio.ensure_future(uploader.run())
             playing = asyncio.ensure_future(scenario(uploader))
             await asyncio.wait([task, playing], return_when=asyncio.FIRST_COMPLETED)

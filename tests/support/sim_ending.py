@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from s3_file_uploader.lifecycle import State
 from s3_file_uploader.source.hidden import is_hidden
 from support.sim_producers import MARKER
+from support.sim_world import AS_IT_WAS
 
 if TYPE_CHECKING:
     from support.sim_producers import Record
@@ -43,6 +44,8 @@ def finish(world: World) -> None:
 def _let_all_be_well(world: World) -> None:
     world.plans.clear()
     world.held_at = None
+    if world.configured != AS_IT_WAS:
+        world.reconfigure(AS_IT_WAS)
     world.far_side.faults.clear()
     for handle in list(world.producers.handles):
         world.producers.end(handle)

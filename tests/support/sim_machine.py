@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 from s3_file_uploader.transport.fake import Fault
 from support.sim_ending import finish
 from support.sim_life import CALLS
-from support.sim_world import LEDGER_LOST, POWER_FAILED, PROCESS_DIED, Variant, World
+from support.sim_world import CHANGES, LEDGER_LOST, POWER_FAILED, PROCESS_DIED, Variant, World
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -75,7 +75,11 @@ class Focus:
     names: tuple[bytes, ...] = (b"a", b"b", b"c")
     seconds: tuple[float, ...] = (0.06, 0.6, 1.1, 3.0, 6.0, 11.0)
     skips: int = 4
-    rules: tuple[str, ...] = ("produce", "wait", "work", "stall", "hold", "carry", "jump", "die", "stop")
+    changes: tuple[str, ...] = CHANGES
+    rules: tuple[str, ...] = (
+        *("produce", "wait", "work", "stall", "hold", "carry", "jump", "die", "stop"),
+        "reconfigure",
+    )
 
 
 def machine(
@@ -99,6 +103,7 @@ def machine(
         "jump": {"years": st.sampled_from([-20, -1, 1, 20])},
         "die": {"left": st.sampled_from(focus.deaths), "reboot": st.booleans()} if focus.deaths else {},
         "stop": {},
+        "reconfigure": {"change": st.sampled_from(focus.changes)},
     }
     members: dict[str, Any] = {"focus": focus, "enter": staticmethod(enter) if enter else None}
     for name in focus.rules:
@@ -207,6 +212,9 @@ class _Machine(RuleBasedStateMachine):
     def die_in_between(self, call: str, skip: int, is_after: bool, left: str) -> None:
         self.world.left_by_next_death = left
         self.world.plan(call, skip, is_after, None)
+
+    def reconfigure(self, change: str) -> None:
+        self.world.reconfigure(change)
 
     def stop(self) -> None:
         self.world.stop()

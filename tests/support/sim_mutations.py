@@ -56,8 +56,10 @@ _MARKED = replace(
     _ONE_FILE, variants=(Variant(marker=True),), operations=("write", "mark"), seconds=(0.06, 6.0)
 )
 _make_feed = feed.Feed.__init__
+_note_end = feed.Feed._note_end
 _observe = Sightings.observe
 _intend_all = Endings.intend_all
+_drop_rule = Sightings.drop_rule
 _REMOVAL_CALLS = ("rename_noreplace", "get_lease", "fstat", "stat_at", "unlink")
 
 
@@ -274,6 +276,58 @@ def _interrupt_nothing(_queue: Queue) -> int:
     return 0
 
 
+# -- another configuration
+
+
+def _drop_nothing(_: Sightings, _name: str, *, but_not: Any = ()) -> int:
+    return 0
+
+
+def _drop_intents_too(self: Sightings, name: str, *, but_not: Any = ()) -> int:
+    self._ledger.connection.execute("DELETE FROM intent WHERE rule = ?", (name,))
+    return _drop_rule(self, name, but_not=but_not)
+
+
+def _note_end_of_those_in_force(self: feed.Feed, claim: Any, future: Any) -> None:
+    if claim.rule.is_leaving:
+        del self._running[claim.rule.store, claim.key]
+        del claim.rule.deliveries[future]
+    else:
+        _note_end(self, claim, future)
+
+
+def _another_name_while_it_waits(world: World) -> None:
+    """The rule gets another name while its destination is away, and its own again."""
+    world.far_side.faults.extend([Fault.UNREACHABLE] * 100)
+    world.producers.replace(b"a", 10)
+    world.advance(5.0)
+    world.reconfigure("other name")
+    world.advance(10.0)
+
+
+def _another_name_before_it_has_recovered(world: World) -> None:
+    """It dies with a file hidden; after its start the rule is gone before anybody has looked at the file."""
+    world.plan("rename_noreplace", 0, is_after=True, act=None)
+    world.held_at = 4
+    world.producers.replace(b"a", 10)
+    world.advance(3.0)
+    world.carry(0)
+    while world.is_running:
+        world.work(1, 0)
+        world.stall(0.01)
+    world.reconfigure("other name")
+    world.advance(15.0)
+
+
+def _cut_off_while_its_file_hangs(world: World) -> None:
+    """A delivery does not end; its rule changes."""
+    world.held_at = 3
+    world.producers.replace(b"a", 10)
+    world.advance(3.0)
+    world.reconfigure("other interval")
+    world.advance(10.0)
+
+
 MUTATIONS = (
     Mutation(
         "a file is claimed without asking whether somebody writes",
@@ -426,5 +480,23 @@ MUTATIONS = (
         ((Queue, "interrupt_all", _interrupt_nothing),),
         _STUCK,
         replace(_ONE_FILE, calls=("carry",), deaths=(PROCESS_DIED,)),
+    ),
+    Mutation(
+        "the rows of a removed rule stay",
+        ((Sightings, "drop_rule", _drop_nothing),),
+        _STUCK,
+        scenario=_another_name_while_it_waits,
+    ),
+    Mutation(
+        "the removals of a removed rule are forgotten with it",
+        ((Sightings, "drop_rule", _drop_intents_too),),
+        _RENAMED,
+        scenario=_another_name_before_it_has_recovered,
+    ),
+    Mutation(
+        "how the deliveries of a rule that left ended is not written down",
+        ((feed.Feed, "_note_end", _note_end_of_those_in_force),),
+        _STUCK,
+        scenario=_cut_off_while_its_file_hangs,
     ),
 )

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from s3_file_uploader.config import Rule, Settings
+from s3_file_uploader.errors import Interrupted
 from s3_file_uploader.pipeline import Clock, Uploader
 from s3_file_uploader.source.edge import Edge
 from support.edges import Crash, NoLeaseEdge
@@ -32,10 +33,15 @@ if TYPE_CHECKING:
 
     from s3_file_uploader.transport.contract import Delivery, OpenFile
 
-__all__ = ["LEDGER_LOST", "POWER_FAILED", "PROCESS_DIED", "Variant", "World"]
+__all__ = ["AS_IT_WAS", "CHANGES", "LEDGER_LOST", "POWER_FAILED", "PROCESS_DIED", "Variant", "World"]
 
 # What a death leaves of the ledger.
 PROCESS_DIED, POWER_FAILED, LEDGER_LOST = "kept", "as of its last fsync", "lost"
+
+# What the configuration may become: as it was, the rule with another setting, under another name, or
+# gone, so that nobody takes the files until it comes back.
+AS_IT_WAS = "as it was"
+CHANGES = (AS_IT_WAS, "other interval", "other watching", "other name", "gone")
 
 SETTLE_SECONDS = 1.0
 UNVERIFIED_SECONDS = 10.0
@@ -102,6 +108,7 @@ class World:
         self.plans: list[Plan] = []
         self.held_at: int | None = None  # the phase in which deliveries wait to be carried on one by one
         self.left_by_next_death = PROCESS_DIED
+        self.configured = AS_IT_WAS
         self._inner = Edge() if variant.leases else NoLeaseEdge()
         self._running: _Running | None = None
         self._snapshot: dict[str, bytes] = {}
@@ -135,20 +142,29 @@ class World:
     # The uploader's life.
 
     @property
+    def settings(self) -> Settings:
+        return Settings(name="model", state_directory=self._state, rules=(self.rule,), concurrency=1)
+
+    @property
     def rule(self) -> Rule:
+        change = self.configured
         return Rule(
-            name="default",
-            path_name=os.fsdecode(self.folder) + "/*",
+            name="other" if change in ("other name", "gone") else "default",
+            path_name=os.fsdecode(self.folder) + ("/not/there/*" if change == "gone" else "/*"),
             bucket_name="bucket",
-            interval_seconds=INTERVAL_SECONDS,
+            interval_seconds=INTERVAL_SECONDS + (2.0 if change == "other interval" else 0.0),
             settle_seconds=SETTLE_SECONDS,
             settle_unverified_seconds=UNVERIFIED_SECONDS,
             active_file=self.variant.active_file,  # type: ignore[arg-type]  # one of two words
             done_marker=MARKER.decode() if self.variant.marker else "",
-            watch=self.variant.watch,
+            watch=self.variant.watch != (change == "other watching"),
             retry_backoff_seconds=1.0,
             retry_backoff_max_seconds=20.0,
         )
+
+    @property
+    def is_running(self) -> bool:
+        return self._running is not None
 
     def start(self) -> _Running:
         """Start the uploader, if it does not run."""
@@ -167,7 +183,7 @@ class World:
         self._name_stage(stage)
         with loop.running():
             uploader = Uploader(
-                Settings(name="model", state_directory=self._state, rules=(self.rule,), concurrency=1),
+                self.settings,
                 ledger,
                 transports=lambda _rule: transport,
                 edge=WatchedEdge(self._inner, life, self.judge.watching),
@@ -204,9 +220,8 @@ class World:
         running.loop.kill()
         context = running.uploader._context
         for watching in context.rules.watchings() if context is not None else ():
-            if watching._watcher is not None:
-                with contextlib.suppress(OSError):
-                    watching._watcher.close()
+            with running.loop.running():
+                watching.close()
         running.ledger.close()
 
     def _committed(self, durable: bool) -> None:
@@ -227,6 +242,20 @@ class World:
 
     def ledger_path(self, name: str) -> str:
         return os.path.join(self._state, "model", name)
+
+    def reconfigure(self, change: str) -> None:
+        """Another configuration is in force, and the uploader is told of it; from the next start on it has it anyway."""
+        running = self.start()
+        self.configured = change
+        with running.loop.running():
+            changing = running.loop.create_task(running.uploader.reconfigure(self.settings))
+        changing.add_done_callback(self._note_change)
+
+    def _note_change(self, changing: asyncio.Task[Any]) -> None:
+        if changing.cancelled() or isinstance(changing.exception(), Interrupted):
+            return
+        if changing.exception() is not None:
+            self.judge.accuse(f"it did not take another configuration: {changing.exception()!r}")
 
     def stop(self) -> None:
         """Ask the uploader to stop and let it."""

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from pathlib import Path
 
-    from s3_file_uploader.config import Rule
+    from s3_file_uploader.config import Rule, Settings
 
 __all__ = ["Way", "until"]
 
@@ -28,6 +28,7 @@ class Way:
     bucket: str
     objects: Callable[[], dict[str, bytes]]
     through: dict[str, Any] = field(default_factory=dict)
+    process: dict[str, Any] = field(default_factory=dict)  # settings that are no rule's
 
     @property
     def folder(self) -> Path:
@@ -39,6 +40,9 @@ class Way:
         values = {"bucket_name": self.bucket, "active_file": "none", "key_escape": "strict", **self.through}
         return rule(self.folder, **{**values, **more})
 
+    def settings(self, *rules: Rule, **more: Any) -> Settings:
+        return settings(self.home / "state", *rules, **{**self.process, **more})
+
     async def drain(self, *rules: Rule) -> Summary:
         return await self._run(rules or (self.rule(),), None)
 
@@ -49,11 +53,12 @@ class Way:
     async def _run(
         self, rules: tuple[Rule, ...], scenario: Callable[[Uploader], Awaitable[None]] | None
     ) -> Summary:
-        configured = settings(self.home / "state", *rules)
+        configured = self.settings(*rules)
+        ways = opener(configured)
         ledger = Ledger.open(configured.state_directory, configured.name)
         try:
             uploader = Uploader(
-                configured, ledger, transports=opener(configured), until_done=scenario is None
+                configured, ledger, transports=ways, adjust=ways.adjust, until_done=scenario is None
             )
             running = asyncio.ensure_future(uploader.run())
             if scenario is not None:

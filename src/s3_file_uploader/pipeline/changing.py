@@ -91,9 +91,9 @@ class Changing:
             if self._settings is not None and not found:
                 return found
             plan = await self._plan(settings)
-            await self._bring_to_rest(plan.leaving)
-            await self._close_unused(plan)
-            await self._enter(plan)
+            if self._settings is None:
+                log.info("started", rule=", ".join(rule.name for rule in settings.rules))
+            await self._carry_out(plan)
             if self._settings is not None:
                 log.info(
                     "reconfigured",
@@ -103,6 +103,17 @@ class Changing:
                 )
             self._settings = settings
             return found
+
+    async def _carry_out(self, plan: _Plan) -> None:
+        try:
+            await self._bring_to_rest(plan.leaving)
+            await self._close_unused(plan)
+            await self._enter(plan)
+        except Exception as error:
+            # Rules are at rest and nothing would wake them: the run ends, and whoever runs us starts anew.
+            if not self._context.is_stopping and not self._context.broken.done():
+                self._context.broken.set_exception(error)
+            raise
 
     # -- opening
 

@@ -6,12 +6,12 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from s3_file_uploader.ledger import Endings, Entry, Ledger
 from s3_file_uploader.pipeline.progress import Progress
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
 
+    from s3_file_uploader.ledger import Entry, Ledger
     from s3_file_uploader.pipeline.clock import Clock
     from s3_file_uploader.pipeline.rules import ActiveRule, Roster
     from s3_file_uploader.pipeline.threads import LedgerThread
@@ -82,19 +82,6 @@ class Context:
         deadline = self.clock.monotonic() + timeout_seconds
         while self._background and (left := deadline - self.clock.monotonic()) > 0:
             await asyncio.wait(self._background, timeout=left)
-
-    def note_pause(self, destination: str, reason: str | None) -> None:
-        """Tell status, through the ledger, that a destination is paused, or that it is not any more."""
-        if reason is None:
-            self.progress.paused.pop(destination, None)
-        elif self.progress.paused.get(destination) == reason:
-            return
-        else:
-            self.progress.paused[destination] = reason
-        self.background(self._note_pause(destination, reason))
-
-    async def _note_pause(self, destination: str, reason: str | None) -> None:
-        await self.writer.awaited(Endings(self.ledger, self.clock.wall).note_pause, destination, reason)
 
 
 async def wait_for(event: asyncio.Event, timeout_seconds: float | None) -> None:

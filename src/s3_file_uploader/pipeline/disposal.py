@@ -161,7 +161,9 @@ class Disposal:
     def set_aside(self, intent: Intent, outcome: Outcome) -> Outcome:
         """Give superseded content a name of its own, where the rule's pattern has room for one."""
         rule, hidden = self._rules.named(intent.rule), hidden_name(self._tag, intent.id)
-        if rule is None or name_for(rule, intent.folder, hidden) == intent.name:
+        if rule is None or not rule.looks_into(intent.folder):
+            return outcome  # nobody would find it under another name
+        if name_for(rule, intent.folder, hidden) == intent.name:
             return outcome
         name = put_aside(self._edge, rule, intent.folder, hidden)
         if name is None:

@@ -18,7 +18,8 @@ from s3_file_uploader.model import Checkpoint, Receipt
 from s3_file_uploader.observe.log import log
 from s3_file_uploader.pipeline.backoff import is_worth_telling
 from s3_file_uploader.pipeline.disposal import Taken
-from s3_file_uploader.pipeline.gate import DENIED_ALONE, Gate, Verdict
+from s3_file_uploader.pipeline.gate import DENIED_ALONE, Verdict
+from s3_file_uploader.pipeline.pausing import Pauses
 from s3_file_uploader.pipeline.saving import Saving
 from s3_file_uploader.pipeline.sending import Claim, Ended, Sending
 from s3_file_uploader.source.claim import ClaimedSource, Folders
@@ -27,13 +28,13 @@ from s3_file_uploader.transport.contract import Delivery
 if TYPE_CHECKING:
     from s3_file_uploader.pipeline.context import Context
     from s3_file_uploader.pipeline.disposing import Disposing
+    from s3_file_uploader.pipeline.gate import Gate
     from s3_file_uploader.pipeline.rules import ActiveRule
 
 __all__ = ["Feed", "InFlight"]
 
 _SMALLEST_CLAIM = 64  # while others are in flight: a claim costs a transaction
 _MOST_UNDISPOSED = 2048  # receipts whose files are still to be removed, before claiming waits for the disk
-_REMINDER_SECONDS = 3600.0
 
 
 class InFlight(NamedTuple):
@@ -55,6 +56,7 @@ class Feed:
         self._context = context
         self._sending = sending
         self._disposing = disposing
+        self._pauses = Pauses(context)
         self.folders = Folders(context.edge)
         self._endings = Endings(context.ledger, context.clock.wall)
         self._sightings = Sightings(context.ledger, context.clock.wall)
@@ -101,7 +103,9 @@ class Feed:
         self._turn += 1
         for offset in range(len(rules)):
             rule = rules[(self._turn + offset) % len(rules)]
-            if rule.is_leaving or rule.tray.count > _MOST_UNDISPOSED:
+            if rule.is_leaving:
+                continue
+            if rule.tray.count > _MOST_UNDISPOSED:
                 continue  # its disk, and no other's, is slow to let files go
             room = self._room(rule.gate)
             if room:
@@ -209,11 +213,8 @@ class Feed:
         rule, gate = claim.rule, claim.rule.gate
         was_paused = gate.is_paused
         guilty = gate.succeed(claim.entry.id, self._context.clock.now())
-        destination = self._context.rules.gates.get(gate)  # None: no rule in force goes there
-        if was_paused and not gate.is_paused and destination is not None:
-            self._context.note_pause(destination, None)
-            gate.reminded_at = None
-            log.info("resumed", rule=rule.name, bucket=rule.setting.bucket_name)
+        if was_paused and not gate.is_paused:
+            self._pauses.over(rule)
         if guilty:
             self._context.background(self._convict(guilty))
 
@@ -250,26 +251,8 @@ class Feed:
         if gate.limit < limit:
             log.info("slowed", rule=rule.name, bucket=rule.setting.bucket_name, files=gate.limit)
         if gate.is_paused:
-            self._tell_pause(rule, was_paused=was_paused)
+            self._pauses.note(rule, was_paused=was_paused)
         return Ended(rule, entry, verdict, error, gate.probe_at if gate.is_paused else 0.0)
-
-    def _tell_pause(self, rule: ActiveRule, *, was_paused: bool) -> None:
-        """The change is told at once, and then once an hour that it lasts."""
-        gate = rule.gate
-        destination = self._context.rules.gates.get(gate)
-        if destination is None:
-            return  # no rule in force goes there
-        self._context.note_pause(destination, gate.reason)
-        now = self._context.clock.now()
-        if was_paused and gate.reminded_at is None:
-            gate.reminded_at = now
-        if was_paused and gate.reminded_at is not None and now - gate.reminded_at < _REMINDER_SECONDS:
-            return
-        gate.reminded_at = now
-        tell = log.warning if gate.error is not None and gate.error.retryable else log.error
-        tell(
-            "paused", rule=rule.name, bucket=rule.setting.bucket_name, reason=gate.reason, advice=gate.advice
-        )
 
     async def _write_failures(self, failed: list[Ended]) -> None:
         for one in await self._context.writer.awaited(self._sending.judge, failed):

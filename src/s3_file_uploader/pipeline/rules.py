@@ -123,11 +123,13 @@ class ActiveRule:
         setting = self.setting
         return repr((setting.path_name, setting.include, setting.exclude, setting.done_marker))
 
-    def takes(self, folder: bytes, name: bytes) -> bool:
+    def looks_into(self, folder: bytes) -> bool:
         pattern = self.selection.pattern
-        return pattern.holds_files(pattern.places(folder)) and self.selection.selects(
-            pattern.relative_folder(folder), name
-        )
+        return pattern.holds_files(pattern.places(folder))
+
+    def takes(self, folder: bytes, name: bytes) -> bool:
+        relative = self.selection.pattern.relative_folder
+        return self.looks_into(folder) and self.selection.selects(relative(folder), name)
 
 
 class Roster:

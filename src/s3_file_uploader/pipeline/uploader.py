@@ -14,7 +14,7 @@ import socket
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from s3_file_uploader.errors import ConfigurationError, Interrupted
+from s3_file_uploader.errors import Interrupted
 from s3_file_uploader.ledger import Ledger, Queue
 from s3_file_uploader.observe.log import log
 from s3_file_uploader.pipeline.changing import GRACE_SECONDS, Changing
@@ -23,9 +23,10 @@ from s3_file_uploader.pipeline.context import Context
 from s3_file_uploader.pipeline.deciding import Deciding
 from s3_file_uploader.pipeline.disposal import Disposal
 from s3_file_uploader.pipeline.disposing import Disposing
+from s3_file_uploader.pipeline.draining import Draining
 from s3_file_uploader.pipeline.feed import Feed, InFlight
 from s3_file_uploader.pipeline.leftovers import Aborted, Leftovers, Wanted
-from s3_file_uploader.pipeline.outcome import is_done, summarise
+from s3_file_uploader.pipeline.outcome import summarise
 from s3_file_uploader.pipeline.progress import Progress, Summary
 from s3_file_uploader.pipeline.recovery import Recovery
 from s3_file_uploader.pipeline.rules import Roster
@@ -48,7 +49,6 @@ T = TypeVar("T")
 _CLOSE_SECONDS = (
     1.5  # for each step of the end: a hung disk, or a full one below the ledger, holds up no exit
 )
-_GIVE_UP_SECONDS = 30.0  # a drain whose destination answers nothing for so long ends
 
 
 class Uploader:
@@ -121,21 +121,35 @@ class Uploader:
             random=self._random,
             write_down=self._write_down,
         )
-        log.info("started", files=None, rule=", ".join(rule.name for rule in self._settings.rules))
         self._changing = changing  # another configuration may come while this one is coming into force
+        unreachable = None
         try:
-            await changing.to(self._settings)
-            loops = [
-                feed.run(),
-                feed.collect(),
-                Deciding(context, settling, disposing).run(),
-                Upkeep(context, disposing, recovery, feed).run(),
-                leftovers.run(),
-            ]
-            unreachable = await self._until_end(context, feed, disposing, leftovers, loops)
+            if await self._start(changing):
+                loops = [
+                    feed.run(),
+                    feed.collect(),
+                    Deciding(context, settling, disposing).run(),
+                    Upkeep(context, disposing, recovery, feed).run(),
+                    leftovers.run(),
+                ]
+                unreachable = await self._until_end(context, feed, disposing, leftovers, loops)
         finally:
             await self._close(context, feed, changing)
         return await self._summary(context, unreachable)
+
+    async def _start(self, changing: Changing) -> bool:
+        """Whether the configuration came into force before a stop; a full disk below the ledger holds up none."""
+        starting = asyncio.ensure_future(changing.to(self._settings))
+        stopping = asyncio.ensure_future(self._stop.wait())
+        try:
+            await asyncio.wait([starting, stopping], return_when=asyncio.FIRST_COMPLETED)
+            if not starting.done():
+                return False
+            starting.result()
+            return True
+        finally:
+            starting.cancel()
+            stopping.cancel()
 
     def _sending(self, context: Context, settling: Settling) -> Sending:
         return Sending(
@@ -169,11 +183,8 @@ class Uploader:
     ) -> DeliveryError | None:
         tasks = [asyncio.ensure_future(loop) for loop in loops]
         stopping = asyncio.ensure_future(self._stop.wait())
-        watching_done = (
-            asyncio.ensure_future(self._done(context, feed, disposing, leftovers))
-            if self._until_done
-            else None
-        )
+        draining = Draining(context, feed, disposing, leftovers)
+        watching_done = asyncio.ensure_future(draining.done()) if self._until_done else None
         endings: list[asyncio.Future[Any]] = [
             task for task in (stopping, watching_done, context.broken) if task is not None
         ]
@@ -183,6 +194,7 @@ class Uploader:
                 if task.done():
                     task.result()
             if watching_done is not None and watching_done.done():
+                self._denied = draining.denied
                 return watching_done.result()
             log.info("stopping")
             context.is_stopping = True
@@ -198,38 +210,6 @@ class Uploader:
         deadline = self._clock.monotonic() + GRACE_SECONDS
         while (feed.in_flight or disposing.waiting) and self._clock.monotonic() < deadline:  # noqa: ASYNC110  # two sources, once
             await asyncio.sleep(0.02)
-
-    async def _done(
-        self, context: Context, feed: Feed, disposing: Disposing, leftovers: Leftovers
-    ) -> DeliveryError | None:
-        """For a drain: returns once nothing more can go, with the error of a destination that is given up."""
-        while True:  # asked ten times a second, and only in a drain: many things may end it
-            await asyncio.sleep(0.1)
-            if (error := self._given_up(context)) is not None:
-                return error
-            if (
-                len(self.progress.looked_at) < len(context.rules)
-                or feed.in_flight
-                or disposing.waiting
-                or context.has_background
-                or any(watching.has_pending for watching in context.rules.watchings())
-            ):
-                continue
-            doubtful = [gate for gate in context.rules.gates if gate.is_of_one]
-            but_for = [file for gate in doubtful for file in gate.suspects]
-            if await context.writer.awaited(is_done, self._ledger, self._clock, but_for):
-                await leftovers.round()
-                self._denied = but_for
-                return next((gate.error for gate in doubtful if gate.last_success_at is None), None)
-
-    def _given_up(self, context: Context) -> DeliveryError | None:
-        """Why a destination is not waited for; one that denied a single file may take the others."""
-        for gate in context.rules.gates:
-            if gate.is_paused and gate.error is not None and not gate.is_of_one:
-                waited = self._clock.now() - gate.since
-                if not gate.error.retryable or waited > _GIVE_UP_SECONDS:
-                    return gate.error
-        return None
 
     def _give_up_changes(self) -> None:
         """The next start sees to it."""
@@ -300,7 +280,7 @@ class Uploader:
         context, changing = self._context, self._changing
         if context is None or changing is None or context.is_stopping:
             raise Interrupted("it does not run, or not any more")
-        change = asyncio.ensure_future(self._change(context, changing, settings))
+        change = asyncio.ensure_future(changing.to(settings))
         self._changes.add(change)
         change.add_done_callback(self._changes.discard)
         await asyncio.wait(
@@ -309,17 +289,6 @@ class Uploader:
         if change.cancelled():
             raise Interrupted("the next start takes the configuration over: this run is stopping")
         return change.result()
-
-    async def _change(self, context: Context, changing: Changing, settings: Settings) -> Difference:
-        try:
-            return await changing.to(settings)
-        except ConfigurationError:
-            raise
-        except Exception as error:
-            # Some rules are at rest, and nothing would wake them: whoever runs us starts anew.
-            if not context.is_stopping and not context.broken.done():
-                context.broken.set_exception(error)
-            raise
 
     # For an update of the device, which is about to stop us.
 

@@ -9,6 +9,7 @@ once when it begins, and once when it is over.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from functools import partial
 from typing import TYPE_CHECKING
@@ -95,8 +96,11 @@ class Watching:
         if self._watcher is not None:
             self._context.rules.left.add(self.rule)
             self._closing = self._worker.submit(self._watcher.close)
-            note = partial(asyncio.get_running_loop().call_soon_threadsafe, self._note_closed)
-            self._closing.add_done_callback(lambda _: note())
+            self._closing.add_done_callback(partial(self._tell_closed, asyncio.get_running_loop()))
+
+    def _tell_closed(self, loop: asyncio.AbstractEventLoop, _closed: Future[None]) -> None:
+        with contextlib.suppress(RuntimeError):  # a disk that hung for longer than we ran: nobody listens
+            loop.call_soon_threadsafe(self._note_closed)
 
     def _note_closed(self) -> None:
         self._watcher = None
@@ -105,9 +109,8 @@ class Watching:
     def close(self) -> None:
         """At the end of the run."""
         self._end()
-        if self._closing is not None:
-            self._closing.cancel()  # a looking thread that hangs keeps it until we are gone
-        elif self._watcher is not None:
+        is_closed = self._closing is not None and not self._closing.cancel()
+        if self._watcher is not None and not is_closed:
             self._watcher.close()
         self._watcher = None
 
@@ -195,6 +198,8 @@ class Watching:
         self._reconcile.confirm_device(number, candidate, is_same=is_same)
 
     async def _adopt(self, scanned: Scanned) -> None:
+        if self.rule.is_leaving:
+            return
         orphans = self._reconcile.orphans(scanned)
         for folder, name in await self._worker.call(self._recovery.adopt, self.rule, orphans):
             log.warning(
@@ -229,14 +234,12 @@ class Watching:
 
     def look_at(self, folder: bytes, name: bytes) -> None:
         """Look at one path soon."""
-        if self.rule.is_leaving:
-            return
         self._pending.setdefault(folder, {}).setdefault(name, Evidence.NONE)
         self._lag()
 
     def _lag(self) -> None:
         """Something happened: let more of it come, then take it all at once."""
-        if self._is_lagging:
+        if self._is_lagging or self.rule.is_leaving:
             return
         self._is_lagging = True
         if self._watcher is not None:
@@ -249,7 +252,7 @@ class Watching:
 
     async def _read_and_look(self) -> None:
         watcher = self._watcher
-        if watcher is not None:
+        if watcher is not None and not self.rule.is_leaving:  # else it is closed, or about to be
             self._take_wake(await self._worker.call(watcher.read, self._context.clock.now()))
         self._is_lagging = False
         if self.rule.is_leaving:

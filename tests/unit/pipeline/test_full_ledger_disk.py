@@ -41,6 +41,22 @@ def test_a_stop_does_not_wait_for_space(folder: Path, tmp_path: Path) -> None:
     assert not list(folder.iterdir())
 
 
+def test_a_stop_while_it_starts_does_not_wait_for_space(folder: Path, tmp_path: Path) -> None:
+    made = settings(tmp_path / "state", rule(folder))
+    ledger = Ledger.open(made.state_directory, made.name)
+    ledger.connection.execute("PRAGMA query_only = ON")
+
+    async def scenario() -> None:
+        uploader = Uploader(made, ledger, transports=lambda _: FakeTransport())
+        task = asyncio.ensure_future(uploader.run())
+        await until((lambda: (tmp_path / "state/test/reserve").stat().st_size == 0), "the full disk")
+        uploader.stop()
+        await asyncio.wait_for(task, 9)
+
+    asyncio.run(scenario())
+    ledger.close()
+
+
 class _FullWhenTidied(Ledger):
     tries = 0
 

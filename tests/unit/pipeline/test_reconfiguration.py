@@ -6,8 +6,11 @@ import asyncio
 import logging
 import os
 import sqlite3
+import threading
 from contextlib import closing
 from dataclasses import replace
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -19,8 +22,6 @@ from support.pipelines import drain, rule, settings, write
 from support.reconfigured import HangingEdge, Held, Stores, play, soon
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from s3_file_uploader.config import Rule, Settings
     from s3_file_uploader.pipeline import Uploader
 
@@ -250,6 +251,23 @@ def test_a_rule_that_changed_settles_its_files_anew(tmp_path: Path, state: Path)
         await soon(lambda: stores.objects("bucket-one"))
 
     play(settings(state, before), stores, scenario, edge=NoLeaseEdge())
+
+
+def test_an_event_that_comes_as_its_rule_leaves_ends_nothing(tmp_path: Path, state: Path) -> None:
+    """Its watch is closed before anybody gets to read it."""
+    before = a_rule(tmp_path, "one")
+
+    async def scenario(uploader: Uploader) -> None:
+        await soon(lambda: uploader.progress.looked_at)
+        watching = in_force(uploader)["one"].watching
+        changing = asyncio.ensure_future(
+            uploader.reconfigure(settings(state, replace(before, interval_seconds=9.0)))
+        )
+        asyncio.get_running_loop().call_soon(watching._wake)
+        await changing
+        await asyncio.sleep(10)
+
+    play(settings(state, before), Stores(), scenario)
 
 
 # -- large files
@@ -538,6 +556,48 @@ def test_a_pause_keeps_its_destination_when_a_neighbour_gives_it_another_name(
         await soon(lambda: not ledger_rows(made, "SELECT 1 FROM pause"))
 
     play(made, stores, scenario)
+
+
+def watches() -> int:
+    """Of this process, in the kernel."""
+    links = [path for path in Path("/proc/self/fd").iterdir() if path.is_symlink()]
+    return sum(os.readlink(path) == "anon_inode:inotify" for path in links if path.is_symlink())
+
+
+def test_rules_that_left_leave_no_thread_and_no_watch_behind(tmp_path: Path, state: Path) -> None:
+    before, stores, others = a_rule(tmp_path, "alone"), Stores(), watches()
+
+    def threads() -> list[str]:
+        return sorted(each.name for each in threading.enumerate() if each.name.endswith("-alone"))
+
+    def is_there(key: str) -> bool:
+        return key in stores.objects("bucket-alone")
+
+    async def scenario(uploader: Uploader) -> None:
+        for number in range(10):
+            await uploader.reconfigure(settings(state, replace(before, interval_seconds=5.0 + number)))
+            write(tmp_path / "alone", f"{number}")
+            await soon(partial(is_there, f"{number}"))
+        await soon(lambda: threads() == ["dispose-alone", "look-alone"])
+        await soon(lambda: watches() == others + 1)
+
+    play(settings(state, before), stores, scenario)
+
+
+def test_an_error_in_opening_changes_nothing_whatever_it_is(tmp_path: Path, state: Path) -> None:
+    one, two = a_rule(tmp_path, "one"), a_rule(tmp_path, "two")
+    stores = Stores()
+
+    async def scenario(uploader: Uploader) -> None:
+        await soon(lambda: uploader.progress.looked_at)
+        stores.more["no_such_argument"] = True
+        with pytest.raises(TypeError):
+            await uploader.reconfigure(settings(state, two))
+        assert set(in_force(uploader)) == {"one"}
+        write(tmp_path / "one", "a")
+        await soon(lambda: stores.objects("bucket-one"))
+
+    play(settings(state, one), stores, scenario)
 
 
 # -- settings of the process, and what is said

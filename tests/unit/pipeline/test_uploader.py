@@ -304,7 +304,7 @@ def test_a_stop_does_not_wait_for_what_hangs(folder: Path, state: Path) -> None:
 def test_an_unreachable_destination_is_given_up_by_a_drain(
     folder: Path, state: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("s3_file_uploader.pipeline.uploader._GIVE_UP_SECONDS", 0.5)
+    monkeypatch.setattr("s3_file_uploader.pipeline.draining._GIVE_UP_SECONDS", 0.5)
     write(folder, "a", mtime=1)
     transport = FakeTransport(script=lambda _: Fault.UNREACHABLE)
     summary = asyncio.run(drain(settings(state, rule(folder)), transport, include_active=True))
