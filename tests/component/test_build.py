@@ -145,7 +145,11 @@ def test_make_passes_on_what_it_is_told(clone: Path) -> None:
     said = ["VARIANT=direct", "WHEELS=linux/aarch64 py3.11"]
 
     shown = subprocess.run(
-        ["make", "-n", "component", *said], cwd=clone, capture_output=True, text=True, check=True
+        ["make", "--no-print-directory", "-n", "component", *said],
+        cwd=clone,
+        capture_output=True,
+        text=True,
+        check=True,
     )
 
     assert shown.stdout.splitlines()[-1].endswith(

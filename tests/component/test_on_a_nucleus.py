@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
+import shlex
+import subprocess
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,13 +17,12 @@ from support.component_process import until
 from support.nucleus import CLASSIC, LITE, FakeNucleus, Installed
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from support.local_stream_manager import LocalStreamManager
     from support.nucleus import Script
     from support.seaweed import SeaweedFS
 
 pytestmark = pytest.mark.slow
+_GUIDE = Path(__file__).parents[2] / "docs" / "guides" / "greengrass.md"
 
 
 @pytest.fixture(params=[LITE, CLASSIC])
@@ -55,10 +58,12 @@ class Deployed:
             phase, {**given, **nowhere, "PATH": f"{self._python}:/usr/bin:/bin", **more}
         )
 
-    def write(self, *names: str) -> None:
-        for seconds, name in enumerate(names, start=100):
-            (self.folder / name).write_bytes(b"12345")
-            os.utime(self.folder / name, (seconds, seconds))
+    def walk_through(self) -> None:
+        """What the guide says is to be typed, in this folder."""
+        for line in re.findall(r"^echo .*$", _GUIDE.read_text(encoding="utf-8"), re.MULTILINE):
+            typed = line.replace("/home/ggc_user/upload", shlex.quote(str(self.folder)))
+            subprocess.run(["sh", "-c", typed], check=True)
+        assert sorted(path.name for path in self.folder.iterdir()) == ["test1.txt", "test2.txt"]
 
     def run_until_only(self, left: str, **more: str) -> str:
         """Its log, from the installation to the end of the program that was asked to stop."""
@@ -68,6 +73,7 @@ class Deployed:
             with self.start("run", **more) as run:
                 until(lambda: [path.name for path in self.folder.iterdir()] == [left] or not run.is_running)
                 assert run.is_running, run.output + run.errors
+                self.nucleus.record.wait_for(lambda: self.nucleus.record.published)
                 assert (run.stop(), run.errors) == (0, "")
                 return run.output
 
@@ -88,11 +94,11 @@ def test_the_direct_component_uploads_with_what_its_artifact_brings(
 ) -> None:
     said = {"BucketName": bucket, "EndpointUrl": seaweed.endpoint_url, "ObjectKeyPrefix": "!{thingName}"}
     component = Deployed(publish(direct, "b", "1.0.0"), bundled_direct, tmp_path, nucleus_kind, said)
-    component.write("test1.txt", "test2.txt")
+    component.walk_through()
 
     log = component.run_until_only("test2.txt", **keys)
 
-    assert seaweed.list_objects(bucket) == {"car7/test1.txt": 5}
+    assert seaweed.list_objects(bucket) == {"car7/test1.txt": 4}
     assert "delivered" in log
     assert "denied" not in log.lower()
     assert [one.topic for one in component.nucleus.record.published if not one.is_to_iot_core][:1] == [
@@ -112,8 +118,8 @@ def test_the_component_uploads_through_stream_manager_with_what_its_artifact_bri
     component = Deployed(
         publish(plain, "b", "1.0.0"), bundled, tmp_path, nucleus_kind, {"BucketName": bucket}
     )
-    component.write("test1.txt", "test2.txt")
+    component.walk_through()
 
     component.run_until_only("test2.txt", STREAM_MANAGER_SERVER_PORT=str(stream_manager.port))
 
-    assert seaweed.list_objects(bucket) == {"test1.txt": 5}
+    assert seaweed.list_objects(bucket) == {"test1.txt": 4}

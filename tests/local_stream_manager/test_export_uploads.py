@@ -136,7 +136,7 @@ def test_one_limit_of_bandwidth_is_for_all_buckets(tmp_path: Path) -> None:
         assert one._bandwidth is two._bandwidth
         assert one._bandwidth.bytes_per_second == 125_000
         await asyncio.gather(one.close(), two.close(), engine.close())
-        assert Engine(Settings())._open_transport("three")._bandwidth is None
+        assert Engine(Settings())._open_transport("three")._bandwidth.is_unlimited
 
     asyncio.run(run())
 

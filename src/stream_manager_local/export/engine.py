@@ -91,7 +91,7 @@ class Engine:
         self, settings: Settings, *, open_transport: Callable[[str], S3Transport] | None = None
     ) -> None:
         self._part_bytes = settings.least_part_bytes
-        self._open_transport = open_transport or partial(_open, settings, _bandwidth_of(settings))
+        self._open_transport = open_transport or partial(_open, settings, Bandwidth(settings.export_bytes_per_second))
         self._transports: OrderedDict[str, S3Transport] = OrderedDict()
         self._users: dict[str, int] = {}
         self._checksums: dict[str, Checksum] = {}  # of buckets whose store does not tell the first one
@@ -389,12 +389,7 @@ def _is_about_credentials(error: Misconfigured) -> bool:
     return is_known or error.code == _NO_CREDENTIALS
 
 
-def _bandwidth_of(settings: Settings) -> Bandwidth | None:
-    limit = settings.export_bytes_per_second
-    return None if limit is None else Bandwidth(limit)
-
-
-def _open(settings: Settings, bandwidth: Bandwidth | None, bucket: str) -> S3Transport:
+def _open(settings: Settings, bandwidth: Bandwidth, bucket: str) -> S3Transport:
     region = settings.region or profile_region(os.environ.get("AWS_PROFILE", ""), os.environ)
     return open_s3_transport(
         bucket=bucket,

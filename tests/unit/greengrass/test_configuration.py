@@ -58,7 +58,7 @@ def test_rules_override_what_stands_beside_their_list() -> None:
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
-        ({"Intervall": 5}, "component configuration: unknown key Intervall; did you mean Interval?"),
+        ({"Intervals": 5}, "component configuration: unknown key Intervals; did you mean Interval?"),
         ({"BucketName": ""}, "component configuration: BucketName is missing"),
         ({"Rules": [{"PathName": "/x/*"}]}, "component configuration, rule 1: Name is missing"),
         ({"TelemetryTopic": "a" * 257}, "longer than 256 bytes"),
