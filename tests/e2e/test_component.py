@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import signal
+import subprocess
+import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -327,6 +329,26 @@ def test_what_the_nucleus_does_not_have_is_said_once_and_done_without(device: De
         component.stop()
 
     assert sum("nucleus_lacks" in line for line in component.log.lines) == 2
+
+
+def test_a_predecessor_that_is_not_gone_yet_is_waited_for_by_another_start(device: Device) -> None:
+    with device.running() as first:
+        first.says("started")
+        with device.running() as second:
+            assert second.ended() == ExitCode.RESTART
+            second.says("ERROR restarting", "holds the ledger")
+        assert first.stop() == ExitCode.DONE
+
+
+def test_a_process_that_cannot_come_to_its_end_leaves_before_it_is_killed() -> None:
+    script = (
+        "import os, signal, time\n"
+        "from s3_file_uploader.cli.uploading import Stop\n"
+        "with Stop(within_seconds=0.2).listening() as stop:\n"
+        "    os.kill(os.getpid(), signal.SIGTERM)\n"
+        "    time.sleep(3600)\n"
+    )
+    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
 
 
 def test_a_stop_is_over_in_time_though_a_store_answers_nothing(device: Device) -> None:

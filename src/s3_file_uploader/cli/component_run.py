@@ -14,7 +14,13 @@ from typing import TYPE_CHECKING, TextIO
 from s3_file_uploader import __version__
 from s3_file_uploader.cli.exit_codes import ExitCode
 from s3_file_uploader.cli.uploading import Stop, upload
-from s3_file_uploader.errors import ConfigurationError, NucleusError, UploaderError
+from s3_file_uploader.errors import (
+    ConfigurationError,
+    LedgerBusy,
+    LedgerUnavailable,
+    NucleusError,
+    UploaderError,
+)
 from s3_file_uploader.observe.log import configure, log
 
 if TYPE_CHECKING:
@@ -30,21 +36,30 @@ _STOP_SECONDS = 9.0  # a nucleus kills what has not stopped; nothing is lost the
 def run_component(out: TextIO) -> int:
     """Until the nucleus stops us, or a new start helps; the exit code."""
     _log_at("INFO", "text", out)
-    if (missing := _missing_sdk()) is not None:
-        log.error("configuration_refused", reason=missing, advice=missing.advice)
+    try:
+        _require_sdk()
+        return _run(out)
+    except ConfigurationError as error:
+        log.error("configuration_refused", reason=error, advice=error.advice)
         return ExitCode.USAGE
+    except (
+        NucleusError,
+        LedgerBusy,
+        LedgerUnavailable,
+    ) as error:  # among them: our predecessor is not gone yet
+        log.error("restarting", reason=error, advice=error.advice)
+        return ExitCode.RESTART
+    except UploaderError as error:  # the ledger cannot be used
+        log.error("failed", error=error)
+        return ExitCode.USAGE
+
+
+def _run(out: TextIO) -> int:
     from s3_file_uploader.greengrass.component import Component, Inbox  # noqa: PLC0415  # AWS's SDK: only here
 
     inbox = Inbox()
     with Stop(within_seconds=_STOP_SECONDS).listening() as stop:
-        try:
-            begun = _begun(inbox, stop)
-        except ConfigurationError as error:
-            log.error("configuration_refused", reason=error, advice=error.advice)
-            return ExitCode.USAGE
-        except NucleusError as error:
-            log.error("restarting", reason=error, advice=error.advice)
-            return ExitCode.RESTART
+        begun = _begun(inbox, stop)
         if begun is None:  # stopped before it began
             return ExitCode.DONE
         nucleus, settings = begun
@@ -56,11 +71,7 @@ def run_component(out: TextIO) -> int:
             os.environ,
             lambda changed: _log_at(changed.log_level, changed.log_format, out),
         )
-        try:
-            upload(settings, stop, until_done=False, companion=component.accompany)
-        except UploaderError as error:  # the ledger cannot be used, a transport not be opened
-            log.error("failed", error=error)
-            return ExitCode.USAGE
+        upload(settings, stop, until_done=False, companion=component.accompany)
         return ExitCode.RESTART if component.restart_reason and not stop.signal_number else ExitCode.DONE
 
 
@@ -69,15 +80,14 @@ def _log_at(level: str, form: str, out: TextIO) -> None:
     configure(level, form, out, is_timed=False)
 
 
-def _missing_sdk() -> ConfigurationError | None:
+def _require_sdk() -> None:
     from importlib.util import find_spec  # noqa: PLC0415  # only under a nucleus
 
-    if find_spec("awsiot") is not None:
-        return None
-    return ConfigurationError(
-        "a Greengrass component needs AWS's package awsiotsdk, which is not installed",
-        advice="pip install 's3-file-uploader[greengrass]'; the component's own artifact brings it.",
-    )
+    if find_spec("awsiot") is None:
+        raise ConfigurationError(
+            "a Greengrass component needs AWS's package awsiotsdk, which is not installed",
+            advice="pip install 's3-file-uploader[greengrass]'; the component's own artifact brings it.",
+        )
 
 
 def _begun(inbox: Inbox, stop: Stop) -> tuple[Nucleus, Settings] | None:

@@ -38,6 +38,7 @@ __all__ = ["Component", "Inbox", "begin"]
 
 _CONNECT_TRIES = 5
 _FIRST_PAUSE_SECONDS = 1.0
+_RENEW_SECONDS = 1.0
 _CONFIGURATION_STREAM = "SubscribeToConfigurationUpdate"
 
 
@@ -188,6 +189,7 @@ class Component:
 
     async def _renew(self, event: StreamEnded) -> None:
         """A nucleus whose IPC began anew ends streams and knows our token no more: asking again tells."""
+        await asyncio.sleep(_RENEW_SECONDS)
         if event.operation != _CONFIGURATION_STREAM:
             await self._try(self._offers()[event.operation], event.operation)
             return

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-from s3_file_uploader.errors import ConfigurationError, NucleusRefuses, NucleusSilent
+from s3_file_uploader.errors import ConfigurationError, Interrupted, NucleusRefuses, NucleusSilent
 from s3_file_uploader.greengrass.configuration import settings_of
 from s3_file_uploader.observe.log import log
 from s3_file_uploader.pipeline.context import wait_for
@@ -75,7 +75,11 @@ class Following:
                 self._changed.set()
                 await asyncio.sleep(_RETRY_SECONDS)
                 continue
-            await self._consider(configuration)
+            try:
+                await self._consider(configuration)
+            except Interrupted:  # the uploader has not begun yet, or is about to end
+                self._changed.set()
+                await asyncio.sleep(_RETRY_SECONDS)
 
     async def _until_quiet(self) -> None:
         loop = asyncio.get_running_loop()

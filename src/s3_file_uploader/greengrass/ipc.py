@@ -85,8 +85,6 @@ class Nucleus:
                 code="AccessDenied",
                 advice="Nothing to do: the nucleus starts the component anew, with a new one.",
             ) from error
-        except TimeoutError as error:
-            raise NucleusSilent(f"the nucleus does not answer within {timeout_seconds:g} s") from error
         except Exception as error:  # the SDK's own errors, and awscrt's, have no base of their own
             if _is_timeout(error):
                 raise NucleusSilent(f"the nucleus does not answer within {timeout_seconds:g} s") from error

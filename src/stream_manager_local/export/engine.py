@@ -91,7 +91,9 @@ class Engine:
         self, settings: Settings, *, open_transport: Callable[[str], S3Transport] | None = None
     ) -> None:
         self._part_bytes = settings.least_part_bytes
-        self._open_transport = open_transport or partial(_open, settings, Bandwidth(settings.export_bytes_per_second))
+        self._open_transport = open_transport or partial(
+            _open, settings, Bandwidth(settings.export_bytes_per_second)
+        )
         self._transports: OrderedDict[str, S3Transport] = OrderedDict()
         self._users: dict[str, int] = {}
         self._checksums: dict[str, Checksum] = {}  # of buckets whose store does not tell the first one
