@@ -80,11 +80,11 @@ demo: $(STAMP) ## watch files leave a folder and arrive in a real S3 server (SEC
 
 .PHONY: test
 test: $(STAMP) ## run all tests (under 10 minutes on two cores)
-	$(BIN)/pytest -n 2 $(ARGS)
+	$(BIN)/pytest -n 3 $(ARGS)
 
 .PHONY: unit
 unit: $(STAMP) ## run the unit and contract tests, and those of the local Stream Manager
-	$(BIN)/pytest -n 2 tests/unit tests/contract tests/local_stream_manager $(ARGS)
+	$(BIN)/pytest -n 3 tests/unit tests/contract tests/local_stream_manager $(ARGS)
 
 .PHONY: check
 check: lint types layers test ## all that CI asks for: lint, types, layers, docs, tests
@@ -124,7 +124,7 @@ bench: $(STAMP) .venv-bench/.complete ## measure speed and memory beside s5cmd a
 
 .PHONY: soak
 soak: $(STAMP) ## let producers and kills work on it for long (SOAK_SECONDS=60 SOAK_ROUNDS=5 SOAK_KILLS=20)
-	SOAK_SECONDS=$(or $(SOAK_SECONDS),60) SOAK_ROUNDS=$(or $(SOAK_ROUNDS),5) $(BIN)/pytest -n 2 tests/e2e/test_soak.py tests/e2e/test_soak_stream_manager.py $(ARGS)
+	SOAK_SECONDS=$(or $(SOAK_SECONDS),60) SOAK_ROUNDS=$(or $(SOAK_ROUNDS),5) $(BIN)/pytest -n 3 tests/e2e/test_soak.py tests/e2e/test_soak_stream_manager.py $(ARGS)
 
 .PHONY: wheel
 wheel: $(STAMP) ## build the wheel, install it with the pins into a fresh environment, run it there

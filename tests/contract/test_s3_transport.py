@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
+import weakref
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -87,3 +89,25 @@ def test_bytes_that_are_not_what_was_announced_are_refused_by_the_server(
         asyncio.run(run())
     assert type(caught.value).__name__ in ("FileChanged", "ContentRejected")
     assert seaweed.list_objects(bucket) == {}
+
+
+def test_a_delivery_that_has_ended_is_let_go_of_without_the_collector(
+    seaweed: SeaweedFS, bucket: str, tmp_path: Path
+) -> None:
+    """Else thousands of them lie about until it comes round."""
+
+    async def run() -> bool:
+        async with transport_to(seaweed, bucket) as transport:
+            delivery = Courier(bucket).delivery(new_file(tmp_path, 10), "key")
+            source = weakref.ref(delivery.source)
+            await transport.deliver(delivery)
+            del delivery
+            await transport.deliver(Courier(bucket).delivery(new_file(tmp_path, 10, "other"), "other"))
+            return source() is None
+
+    gc.collect()
+    gc.disable()
+    try:
+        assert asyncio.run(run())
+    finally:
+        gc.enable()

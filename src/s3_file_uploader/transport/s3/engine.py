@@ -66,18 +66,20 @@ class _Outcome(_ReceiptFuture):
     __slots__ = ("engine", "job")
 
     engine: Engine
-    job: _Job
+    job: (
+        _Job | None
+    )  # until it is settled: the two lead to each other, and thousands would wait for the collector
 
     def cancel(self, msg: Any | None = None) -> bool:
         was_pending = super().cancel(msg)
         if was_pending:
-            self.engine.stop(self.job)
+            stop(self)
         return was_pending
 
 
 def stop(outcome: asyncio.Future[Receipt]) -> None:
     """End a delivery with Interrupted once nothing of it runs any more; to cancel it does not wait for that."""
-    if isinstance(outcome, _Outcome):
+    if isinstance(outcome, _Outcome) and outcome.job is not None:
         outcome.engine.stop(outcome.job)
 
 
@@ -127,9 +129,10 @@ class Engine:
 
     def deliver(self, delivery: Delivery, attributes: Attributes) -> asyncio.Future[Receipt]:
         outcome = _Outcome(loop=self._loop)
-        outcome.engine, outcome.job = self, _Job(delivery, attributes, outcome)
+        job = _Job(delivery, attributes, outcome)
+        outcome.engine, outcome.job = self, job
         self._unresolved.add(outcome)
-        self._reactor.post(outcome.job)
+        self._reactor.post(job)
         return outcome
 
     def stop(self, job: _Job) -> None:
@@ -181,6 +184,7 @@ class Engine:
 
     def _settle(self, outcome: _Outcome, receipt: Receipt | None, error: DeliveryError | None) -> None:
         self._unresolved.discard(outcome)
+        outcome.job = None
         if outcome.done():
             return
         if error is not None:
