@@ -555,7 +555,7 @@ GARBAGE: list[dict[str, Any]] = [
     {"kind": "s3-multipart", "bucket": "BUCKET", "key": "KEY", "upload_id": "n&o=/?", "fingerprint": "OWN", "part_size": 0},
     {"kind": "s3-multipart", "bucket": "BUCKET", "key": "KEY", "upload_id": "no", "fingerprint": "OWN", "part_size": 8388608.5},
     {"kind": "s3-multipart", "bucket": "BUCKET", "key": "KEY", "upload_id": "no", "fingerprint": "OWN", "part_size": True},
-    {"kind": "fake-parts", "upload_id": "u99", "fingerprint": "OWN"},
+    {"kind": "fake-parts", "upload_id": "of nobody", "fingerprint": "OWN"},
     {"kind": "fake-parts", "upload_id": {}, "fingerprint": [[]]},
 ]  # fmt: skip
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -10,6 +11,9 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
+from support.nucleus import FakeNucleus
 from support.process_log import ProcessLog
 
 if TYPE_CHECKING:
@@ -17,10 +21,21 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from support.looked_at import LookedAt
-    from support.nucleus.server import FakeNucleus
 
-__all__ = ["ComponentProcess", "Device", "until"]
+__all__ = [
+    "ACCESS_CONTROL",
+    "LOCAL_TOPIC",
+    "ON_BOTH",
+    "ComponentProcess",
+    "Device",
+    "a_device",
+    "published",
+    "told",
+    "until",
+]
 
+LOCAL_TOPIC = "s3-file-uploader/telemetry"
+ON_BOTH = pytest.mark.parametrize("device", ["classic", "lite"], indirect=True)
 _STOP_SECONDS = 30.0
 _SOURCE = os.path.join(os.path.dirname(__file__), *("..", "..", "src"))
 # The recipe's; what concerns topics only.
@@ -148,3 +163,27 @@ class Device:
     def objects(self) -> dict[str, int]:
         assert self.store is not None
         return self.store.list_objects(self.bucket)
+
+
+@contextmanager
+def a_device(kind: str, home: Path, store: LookedAt | None, bucket: str) -> Iterator[Device]:
+    with FakeNucleus(kind, access_control=ACCESS_CONTROL) as nucleus:
+        yield Device(home, nucleus, store, bucket)
+
+
+def published(device: Device, topic: str) -> list[dict[str, Any]]:
+    """The messages on a topic, as whoever reads them gets them."""
+    return [
+        json.loads(one.payload) if one.is_to_iot_core else one.payload
+        for one in list(device.nucleus.record.published)
+        if one.topic == topic
+    ]
+
+
+def told(device: Device, topic: str, **fields: Any) -> dict[str, Any]:
+    """The first message on the topic that says this, once there is one."""
+
+    def those() -> list[dict[str, Any]]:
+        return [one for one in published(device, topic) if fields.items() <= one.items()]
+
+    return device.nucleus.record.wait_for(those)[0]

@@ -8,7 +8,6 @@ SDK's errors become one of three: the nucleus is gone, it is silent, or it refus
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -93,9 +92,7 @@ class Nucleus:
 
     async def close(self) -> None:
         self._is_closing = True
-        closed = self._client.close(executor_wait=False)
-        with contextlib.suppress(Exception):  # it is gone either way
-            await asyncio.wait_for(asyncio.wrap_future(closed), _CLOSE_SECONDS)
+        await _ended(self._client.close(executor_wait=False), _CLOSE_SECONDS)
 
     # Configuration.
 
@@ -226,15 +223,31 @@ class Nucleus:
 
     async def _asked(self, operation: str, ask: Callable[[], Future[Any]]) -> Any:
         try:
-            return await asyncio.wait_for(asyncio.wrap_future(ask()), _ANSWER_SECONDS)
-        except asyncio.TimeoutError:
-            raise NucleusSilent(
-                f"the nucleus does not answer {operation} within {_ANSWER_SECONDS:g} s"
-            ) from None
+            answer = await _ended(ask(), _ANSWER_SECONDS)
+            if answer is not None:
+                return answer.result()
         except (ConnectionClosedError, StreamClosedError) as error:
             raise NucleusLost(f"{operation}: the connection to the nucleus is gone") from error
         except Exception as error:  # whatever the SDK makes of an answer: errors of the model, of parsing, …
             raise NucleusRefuses(f"{operation}: {_said(error)}", code=type(error).__name__) from error
+        raise NucleusSilent(f"the nucleus does not answer {operation} within {_ANSWER_SECONDS:g} s")
+
+
+async def _ended(answer: Future[Any], seconds: float) -> asyncio.Future[Any] | None:
+    """The answer once it is there; None where that takes too long.
+
+    Not asyncio.wait_for, which before Python 3.12 could swallow a cancellation that came together with the answer.
+    """
+    coming = asyncio.wrap_future(answer)
+    coming.add_done_callback(_look_at)
+    await asyncio.wait([coming], timeout=seconds)
+    return coming if coming.done() else None
+
+
+def _look_at(answer: asyncio.Future[Any]) -> None:
+    """Nobody may be waiting for it any more; asyncio complains of an error that nobody has seen."""
+    if not answer.cancelled():
+        answer.exception()
 
 
 def _is_timeout(error: BaseException) -> bool:
