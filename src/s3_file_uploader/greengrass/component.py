@@ -39,6 +39,7 @@ __all__ = ["Component", "Inbox", "begin"]
 _CONNECT_TRIES = 5
 _FIRST_PAUSE_SECONDS = 1.0
 _RENEW_SECONDS = 1.0
+_END_SECONDS = 2.0
 _CONFIGURATION_STREAM = "SubscribeToConfigurationUpdate"
 
 
@@ -153,9 +154,10 @@ class Component:
                 for ended in done:
                     ended.result()
         finally:
-            for task in (*tasks, *self._background, self._broken):
+            left = [*tasks, *self._background, self._broken]
+            for task in left:
                 task.cancel()
-            await asyncio.gather(*tasks, *self._background, self._broken, return_exceptions=True)
+            await asyncio.wait([asyncio.gather(*left, return_exceptions=True)], timeout=_END_SECONDS)
 
     # What the nucleus tells.
 

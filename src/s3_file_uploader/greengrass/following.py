@@ -27,6 +27,7 @@ __all__ = ["Following", "RestartNeeded"]
 _QUIET_SECONDS = 1.0
 _LONGEST_SECONDS = 15.0  # a producer of endless changes is read in between
 _RETRY_SECONDS = 5.0
+_LONGEST_REPORT = 2000  # characters: a message of the IPC is small
 _REREAD_SECONDS = 600.0  # without being told: nucleus lite says nothing of a key that was removed
 
 
@@ -56,7 +57,7 @@ class Following:
         self._quiet_seconds = quiet_seconds
         self._longest_seconds = longest_seconds
         self._changed = asyncio.Event()
-        self._refused = ""
+        self._is_unread = False
         self.problem = ""  # why the configuration that the nucleus has now is not the one in force
 
     def touch(self) -> None:
@@ -69,17 +70,17 @@ class Following:
             await wait_for(self._changed, self._reread_seconds)
             await self._until_quiet()
             try:
-                configuration = await self._nucleus.configuration()
-            except (NucleusSilent, NucleusRefuses) as error:
-                log.warning("configuration_unread", error=error)
-                self._changed.set()
-                await asyncio.sleep(_RETRY_SECONDS)
+                await self._consider(await self._nucleus.configuration())
+                self._is_unread = False
                 continue
-            try:
-                await self._consider(configuration)
-            except Interrupted:  # the uploader has not begun yet, or is about to end
-                self._changed.set()
-                await asyncio.sleep(_RETRY_SECONDS)
+            except (NucleusSilent, NucleusRefuses) as error:
+                if not self._is_unread:  # once, however long it lasts
+                    log.warning("configuration_unread", error=error)
+                self._is_unread = True
+            except Interrupted:
+                pass  # the uploader has not begun yet, or is about to end
+            self._changed.set()
+            await asyncio.sleep(_RETRY_SECONDS)
 
     async def _until_quiet(self) -> None:
         loop = asyncio.get_running_loop()
@@ -100,12 +101,11 @@ class Following:
                 await self._take_over(settings)
                 self.settings = settings
         except ConfigurationError as error:
-            self.problem = str(error)
-            if self._refused != self.problem:
+            if self.problem != str(error):
                 log.error("configuration_refused", reason=error, advice=error.advice)
-            self._refused = self.problem
+            self.problem = str(error)
         else:
-            self._refused = self.problem = ""
+            self.problem = ""
 
     async def validate(self, asked: ValidationAsked) -> None:
         """Tell a deployment whether its configuration could be taken."""
@@ -116,7 +116,7 @@ class Following:
             problem = f"{error} Try: {error.advice}"
             log.error("configuration_refused", reason=error, advice=error.advice, deployment=asked.deployment)
         try:
-            await self._nucleus.report_validity(asked.deployment, problem)
+            await self._nucleus.report_validity(asked.deployment, problem[:_LONGEST_REPORT])
         except (NucleusSilent, NucleusRefuses) as error:
             log.warning("nucleus_lacks", reason=str(error))  # it waited for us no longer, say
 
@@ -124,4 +124,4 @@ class Following:
 def _check_place(old: Settings, new: Settings) -> None:
     """The ledger is open: another one needs another process."""
     if (old.name, old.state_directory) != (new.name, new.state_directory):
-        raise RestartNeeded("Name or StateDirectory")
+        raise RestartNeeded("Name or StateDirectory has changed: the ledger is another one")
