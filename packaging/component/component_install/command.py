@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Callable
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -22,9 +21,7 @@ from component_install.refusal import Refusal, refusal_of
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["Say", "main"]
-
-Say = Callable[[str], None]
+__all__ = ["main"]
 
 _WORDS = 2
 _KILLED_BY = 128

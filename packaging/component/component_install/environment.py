@@ -16,11 +16,10 @@ from typing import TYPE_CHECKING
 from component_install.artifact import PACKAGE
 from component_install.packages import install_packages
 from component_install.place import COMPLETE, IN_USE
-from component_install.refusal import Refusal
+from component_install.refusal import Refusal, Say
 
 if TYPE_CHECKING:
     from component_install.artifact import Artifact
-    from component_install.command import Say
     from component_install.place import Place
 
 __all__ = ["make_environment"]

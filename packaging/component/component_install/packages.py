@@ -14,13 +14,12 @@ from typing import TYPE_CHECKING
 
 from component_install.artifact import REQUIREMENTS, WHEELS
 from component_install.device import fits, is_bundled, target
-from component_install.refusal import Refusal
+from component_install.refusal import Refusal, Say
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from component_install.artifact import Artifact
-    from component_install.command import Say
 
 __all__ = ["install_packages", "pip_environment", "refusal_of_pip"]
 

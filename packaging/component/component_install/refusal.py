@@ -1,10 +1,13 @@
-"""What ends an installation: one line that says what is wrong and what to try."""
+"""What is said of an installation: how it goes on, and one line that says what ended it and what to try."""
 
 from __future__ import annotations
 
 import errno
+from collections.abc import Callable
 
-__all__ = ["Refusal", "refusal_of"]
+__all__ = ["Refusal", "Say", "refusal_of"]
+
+Say = Callable[[str], None]  # a line for the log
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _CLOSED = (errno.EACCES, errno.EPERM, errno.EROFS)
