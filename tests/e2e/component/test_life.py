@@ -135,6 +135,16 @@ def test_a_token_that_the_nucleus_refuses_ends_it_at_once(device: Device) -> Non
         component.close()
 
 
+@pytest.mark.parametrize("device", ["lite"], indirect=True)
+def test_a_configuration_that_lite_cannot_hand_over_is_said_to_be_too_long(device: Device) -> None:
+    rules = [
+        {"Name": f"rule-{number:03}", "PathName": f"{device.folder}/{number}/*.txt"} for number in range(200)
+    ]
+    with device.running(Rules=rules) as component:
+        assert component.ended() == ExitCode.RESTART
+        component.says("ERROR restarting", "GetConfiguration", "10 000 bytes")
+
+
 def test_a_stop_while_the_nucleus_does_not_answer_is_a_stop(device: Device) -> None:
     device.nucleus.stall()
     with device.running() as component:
