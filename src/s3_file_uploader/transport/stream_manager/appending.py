@@ -13,7 +13,7 @@ from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
 
 from s3_file_uploader.errors import Refused
-from s3_file_uploader.transport.stream_manager.statuses import Lost
+from s3_file_uploader.transport.stream_manager.statuses import Lost, Moved
 from s3_file_uploader.transport.stream_manager.values import NoStream
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ class Appender:
         return self._running is not None
 
     def append(self, stream: str, payload: bytes) -> asyncio.Future[int]:
-        """Ends with the sequence number; Lost where it is another stream by now; a DeliveryError."""
+        """Ends with the sequence number; Moved where it is another stream by now; Lost; a DeliveryError."""
         outcome: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._queue.append(_Item(stream, payload, outcome))
         if self._running is None:
@@ -92,7 +92,7 @@ class Appender:
         while self._queue and len(batch) < _MOST_AT_ONCE:
             item = self._queue.popleft()
             if item.stream != self._outlet.name:
-                _fail(item, Lost(item.stream))
+                _fail(item, Moved(item.stream))
             elif not item.outcome.done():
                 batch.append(item)
         return batch
@@ -114,8 +114,10 @@ class Appender:
         if not refused:
             self._odd = 0
             self._note_space()
-        else:
-            await self._make_room(refused, reason)
+            return
+        if len(refused) < len(batch):  # it had some room: patience grows only while it has none
+            self._pause_seconds = min(self._pause_seconds, _FIRST_PAUSE_SECONDS / 2)
+        await self._make_room(refused, reason)
 
     async def _make_room(self, refused: list[_Item], reason: Exception) -> None:
         """Full: they wait at the head of the queue. Not full: Stream Manager has another reason to say no."""

@@ -38,7 +38,7 @@ from s3_file_uploader.transport.stream_manager.appending import Appender
 from s3_file_uploader.transport.stream_manager.checkpoint import Saved
 from s3_file_uploader.transport.stream_manager.outlets import Outlets, Shape
 from s3_file_uploader.transport.stream_manager.search import Search
-from s3_file_uploader.transport.stream_manager.statuses import Lost, Statuses, Waiter
+from s3_file_uploader.transport.stream_manager.statuses import Lost, Moved, Statuses, Waiter
 from s3_file_uploader.transport.stream_manager.tails import Tails
 from s3_file_uploader.transport.stream_manager.tasks import Status, Task, fault_of
 from s3_file_uploader.transport.stream_manager.values import NoStream, Refusal
@@ -180,12 +180,14 @@ class Lane:
         delivery = outgoing.delivery
         saved = Saved.of(delivery.checkpoint, outgoing.task, delivery.source.fingerprint)
         is_saved = saved is not None
-        for _ in range(_MOST_HANDED_OVER):
+        lost = 0
+        while lost < _MOST_HANDED_OVER:
             await self._outlets.ready()
             try:
                 waiter = await self._resumed(outgoing, saved) if saved is not None else None
             except NoStream:  # it went while it was searched
                 self._outlets.forget()
+                lost += 1
                 continue
             try:
                 if waiter is None:
@@ -193,8 +195,11 @@ class Lane:
                         await self._save(delivery, None)
                     waiter, is_saved = await self._appended(outgoing), True
                 return waiter, await waiter.outcome
+            except Moved:  # others were done meanwhile, or the stream would not have been given up
+                saved = None
             except Lost:
                 saved = None
+                lost += 1
             finally:
                 if waiter is not None:
                     self._statuses.forget(waiter)

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from s3_file_uploader.transport.stream_manager.outlets import Outlets
     from s3_file_uploader.transport.stream_manager.values import Message
 
-__all__ = ["Lost", "Statuses", "Waiter"]
+__all__ = ["Lost", "Moved", "Statuses", "Waiter"]
 
 _log = logging.getLogger(__name__)
 _MOST_AT_ONCE = 1000
@@ -44,6 +44,10 @@ _SLOWEST_BYTES_PER_SECOND = 32 * 1024  # an upload may take as long as at this p
 
 class Lost(Exception):
     """The task, or its status, is not there any more: it must be appended again."""
+
+
+class Moved(Lost):
+    """The task never was appended: its stream gave its place to another while the task waited for room."""
 
 
 @dataclass(slots=True, eq=False)
