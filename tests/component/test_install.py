@@ -144,15 +144,17 @@ def _company_index(bundled: Path, folder: Path) -> str:
     return str(configuration)
 
 
+@pytest.mark.parametrize("version", NEW)
 def test_the_index_of_a_pip_conf_is_asked_where_no_wheels_came_along(
-    device: Device, plain: Built, bundled: Path, tmp_path: Path
+    device: Device, plain: Built, bundled: Path, tmp_path: Path, version: str
 ) -> None:
+    device.python = NEW[version]
     device.more = {"PIP_CONFIG_FILE": _company_index(bundled, tmp_path)}
 
     done = device.install(plain.artifact)
 
     assert (done.returncode, done.stderr) == (0, "")
-    assert "s3-file-uploader " in device.typed("version")
+    assert f"(Python {version}." in device.typed("version")
 
 
 def test_it_is_asked_too_where_the_wheels_do_not_fit(device: Device, bundled: Path, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from component.devices import CURRENT
+from component.devices import CURRENT, NEW
 from component.gdk import Built, publish
 from support.component_process import until
 from support.nucleus import CLASSIC, LITE, FakeNucleus, Installed
@@ -34,13 +34,19 @@ class Deployed:
     """A component that was deployed locally, with a folder to empty."""
 
     def __init__(
-        self, recipe: dict[str, Any], artifact: Path, home: Path, kind: str, said: dict[str, Any]
+        self,
+        recipe: dict[str, Any],
+        artifact: Path,
+        home: Path,
+        kind: str,
+        said: dict[str, Any],
+        python: str = CURRENT,
     ) -> None:
         self.folder = home / "data"
         self.folder.mkdir()
         self._python = home / "bin"
         self._python.mkdir()
-        (self._python / "python3").symlink_to(CURRENT)
+        (self._python / "python3").symlink_to(python)
         quick = {
             "PathName": f"{self.folder}/*.txt",
             "SettleTime": 0.1,
@@ -106,18 +112,19 @@ def test_the_direct_component_uploads_with_what_its_artifact_brings(
     ]
 
 
+@pytest.mark.parametrize("version", NEW)
 def test_the_component_uploads_through_stream_manager_with_what_its_artifact_brings(
     plain: Built,
     bundled: Path,
     tmp_path: Path,
     nucleus_kind: str,
+    version: str,
     seaweed: SeaweedFS,
     bucket: str,
     stream_manager: LocalStreamManager,
 ) -> None:
-    component = Deployed(
-        publish(plain, "b", "1.0.0"), bundled, tmp_path, nucleus_kind, {"BucketName": bucket}
-    )
+    recipe, said = publish(plain, "b", "1.0.0"), {"BucketName": bucket}
+    component = Deployed(recipe, bundled, tmp_path, nucleus_kind, said, NEW[version])
     component.walk_through()
 
     component.run_until_only("test2.txt", STREAM_MANAGER_SERVER_PORT=str(stream_manager.port))
